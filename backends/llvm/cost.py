@@ -1,0 +1,99 @@
+"""How long statements take, in cycles of one core: a static estimate, from the loop IR alone.
+
+It decides what is worth a thread, a function of its own, or a poll of the stop word.  It need not be right to a factor of
+two, and never depends on the machine: the split of the work, and with it every bit of a result, follows from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fdl.backends.loops import ir
+
+CYCLES_PER_US = 3000.0
+UNKNOWN_EXTENT = 64
+UNKNOWN_TRIPS = 1000
+
+_CYCLES: dict[str, float] = {
+    **dict.fromkeys("div sqrt rsqrt".split(), 6.0),
+    **dict.fromkeys("exp exp2 log logistic threefry0 threefry1".split(), 16.0),
+    **dict.fromkeys("expm1 log1p tanh sin cos erf sinh cosh".split(), 24.0),
+    **dict.fromkeys("tan asin acos atan asinh acosh atanh atan2 cbrt erfc erf_inv rem".split(), 48.0),
+    **dict.fromkeys("pow threefry_bits32 threefry_bits64".split(), 64.0),
+}
+_LANES = 8.0
+"""What a vector loop is taken to gain."""
+
+
+def _value(value: ir.Value) -> float:
+    total = 0.0
+    for v in ir.subvalues(value):
+        if type(v) is ir.Op:
+            total += _CYCLES.get(v.name, 1.0) if v.dtype != ir.INDEX else 0.25
+        elif type(v) is ir.Load:
+            total += 1.0
+    return total
+
+
+def extent(loop: ir.For) -> int:
+    """The loop's number of iterations, or a guess."""
+    return int(loop.extent.value) if isinstance(loop.extent, ir.Const) else UNKNOWN_EXTENT
+
+
+def _size(ref: ir.Ref) -> float:
+    return math.prod(float(n.value) if isinstance(n, ir.Const) else UNKNOWN_EXTENT for n in ref.shape)
+
+
+def call(stmt: ir.Call) -> float:
+    """The cycles of a tile kernel: multiply-adds at 8 a cycle, other elements at 4."""
+    elements = sum(map(_size, (*stmt.outputs, *stmt.inputs)))
+    products = 0.0
+    if stmt.kernel == "matmul":
+        inner = stmt.inputs[0].shape[-1]
+        products = _size(stmt.outputs[0]) * (float(inner.value) if isinstance(inner, ir.Const) else UNKNOWN_EXTENT)
+    elif stmt.kernel == "conv" or stmt.kernel == "conv_input_grad":
+        filters = stmt.inputs[1]
+        products = _size(stmt.outputs[0]) * _size(filters) / max(_size(ir.Ref(filters.buffer, filters.offset, filters.shape[-1:], (1,))), 1.0)
+    elif stmt.kernel == "conv_filter_grad":
+        y = stmt.inputs[1]
+        products = _size(stmt.outputs[0]) * _size(y) / max(_size(ir.Ref(y.buffer, y.offset, y.shape[-1:], (1,))), 1.0)
+    elif stmt.kernel == "sort":
+        elements *= 32.0
+    return 20.0 + elements / 4.0 + products / 8.0
+
+
+def statement(stmt: ir.Stmt, *, vectors: bool = True, memo: dict[int, float] | None = None) -> float:
+    """The cycles of one statement, its loops included.
+
+    `memo` (statement identity → cycles) keeps repeated questions about nested statements linear; whoever passes it keeps the
+    statements alive.
+    """
+    if memo is not None and id(stmt) in memo:
+        return memo[id(stmt)]
+
+    def inside(block: tuple[ir.Stmt, ...]) -> float:
+        return sum(statement(b, vectors=vectors, memo=memo) for b in block)
+
+    total = _cycles(stmt, inside, vectors)
+    if memo is not None:
+        memo[id(stmt)] = total
+    return total
+
+
+def _cycles(stmt: ir.Stmt, inside: Callable[[tuple[ir.Stmt, ...]], float], vectors: bool) -> float:
+    own = sum(map(_value, ir.values_of(stmt)))
+    match stmt:
+        case ir.For():
+            each = own + inside(stmt.body) + 1.0
+            return each * extent(stmt) / (_LANES if stmt.kind == "vector" and vectors else 1.0) + 4.0
+        case ir.While():
+            return UNKNOWN_TRIPS * (own + inside(stmt.prelude) + inside(stmt.body) + 2.0)
+        case ir.If():
+            return own + max(inside(stmt.then), inside(stmt.orelse)) + 2.0
+        case ir.Call():
+            return own + call(stmt)
+        case ir.Callback():
+            return 20.0 * CYCLES_PER_US
+        case _:
+            return own + 0.5

@@ -1,0 +1,384 @@
+"""A routine as LLVM text: one small driver, and a function for every nest worth one.
+
+The driver `i32 NAME(ptr frame, ptr buffers)` runs the routine's outermost statements in order.  Parallel loops and sizeable nests are
+outlined (`outline`); loops that hold them stay in the driver, poll the stop word and report progress.  After a nest with checks
+the driver looks at the error record and returns 1, so that a failure ends the call where it happened.
+
+What runs in parallel, and in which pieces, follows from the routine alone (`cost`), so results don't depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from fdl.backends.loops import ir
+
+from . import cost, inline, nests, outline, vectorise
+from .outline import Kernel, Outliner, load_word, store_word
+from .target import Target
+from .text import ATTRIBUTE, Code, Module, branch, register_type
+from .values import Reg, State, combine, known, uniform, value
+
+NO_ERROR = 2**63 - 1
+CHUNK = 20 * cost.CYCLES_PER_US
+"""The least work of one piece of a parallel loop, in cycles; a loop with less than two runs at once."""
+PARTIALS = 64
+"""The most pieces of a parallel reduction."""
+POLL = 100 * cost.CYCLES_PER_US
+"""About how often a driver's loop calls `fdl_poll`, which looks at the clock."""
+OUTLINE_STATEMENTS = 12
+"""Nests of more statements than this get a function of their own."""
+INLINE_BUDGET = 200
+"""The most statements of nests that stay in the driver."""
+
+_STATUS_FAILED, _STATUS_STOPPED, _STATUS_RAISED = 1, 2, 3
+_WORD_KEY, _WORD_STOP, _WORD_PROGRESS, _WORD_CALLBACK = 2, 7, 8, 10
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedRoutine:
+    """The text of a routine's module.
+
+    `symbol` is the entry point, `externals` the symbols to link it with, `scratch_bytes` what each thread that runs it needs.
+    """
+
+    text: str
+    symbol: str
+    externals: tuple[str, ...]
+    scratch_bytes: int
+
+
+def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> EmittedRoutine:
+    """The LLVM text of `routine` for `target`.
+
+    Args:
+        offsets: arena buffer → byte offset, a multiple of 64 (from `plan`).
+    """
+    return _Driver(routine, dict(offsets), target).emit()
+
+
+class _Driver:
+    """Writes the driver function."""
+
+    def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target) -> None:
+        body, tiles = inline.resolve(routine.body, target)
+        self.routine = replace(routine, body=body)
+        self.module = Module(target)
+        self.symbol = re.sub(r"[^A-Za-z0-9_.]", "_", routine.name) or "routine"
+        arguments = (*routine.inputs, *routine.consts, *routine.outputs)
+        self.outliner = Outliner(self.module, arguments, offsets, tiles, self.symbol)
+        self.code = Code(self.module)
+        self.state = State(self.code, "%frame", "%scratch", offsets, tiles)
+        self.scratch_bytes = 0
+        self.context_words = 0
+        self.context = self.code.name("ctx")
+        self.inlined = 0
+        self.depth = 0
+        self.costs: dict[int, float] = {}
+        self.uses: Counter[str] = Counter()
+
+    def emit(self) -> EmittedRoutine:
+        code = self.code
+        found = outline.names(self.routine.body)
+        self.uses = found.uses
+        self.outliner.bind_buffers(self.state, "%buffers", found.outer_buffers)
+        scratch_line = code.reserve()
+        self._block(self.routine.body)
+        if self.state.scratch_bytes:
+            total = self.state.scratch_bytes
+            self.module.external("fdl_scratch", "declare ptr @fdl_scratch(i64)")
+            code.fill(scratch_line, [f"%scratch = call ptr @fdl_scratch(i64 {total + self.scratch_bytes})"])
+        code.do("ret i32 0")
+        words = max(self.context_words, outline.FIRST_WORD)
+        code.allocas.append(f"  {self.context} = alloca i64, i64 {words}, align 64")
+        self.module.functions.append(code.finish(f"define i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}"))
+        return EmittedRoutine(
+            self.module.text(), self.symbol, tuple(self.module.externals), self.scratch_bytes + self.state.scratch_bytes
+        )
+
+    # --- choosing ---------------------------------------------------------------------------------
+
+    def _cost(self, stmt: ir.Stmt) -> float:
+        return cost.statement(stmt, memo=self.costs)
+
+    def _needs_driver(self, stmt: ir.Stmt) -> bool:
+        """Whether `stmt` is a loop or branch that has to stay in the driver: it holds a callback, threads, or a long loop."""
+        if not isinstance(stmt, (ir.For, ir.While, ir.If)) or (isinstance(stmt, ir.For) and stmt.kind in ("parallel", "vector")):
+            return False
+        if any(isinstance(inner, ir.Callback) for inner in ir.walk((stmt,))):
+            return True
+        return self._cost(stmt) > CHUNK
+
+    def _block(self, stmts: tuple[ir.Stmt, ...]) -> None:
+        """Statements in order; runs of small ones are gathered into one function where they are many."""
+        run: list[ir.Stmt] = []
+        for stmt in stmts:
+            parallel = isinstance(stmt, ir.For) and stmt.kind == "parallel" and self._cost(stmt) >= 2 * CHUNK
+            alone = parallel or isinstance(stmt, (ir.Callback, ir.Alloc)) or self._needs_driver(stmt)
+            if not alone:
+                run.append(stmt)
+                if _checks(stmt) and not isinstance(stmt, ir.Check):
+                    self._flush(run)
+                continue
+            self._flush(run)
+            match stmt:
+                case ir.Alloc():
+                    nests.allocate(self.state, stmt.buffer)
+                case ir.Callback():
+                    self._callback(stmt)
+                case ir.For() if parallel:
+                    self._parallel(stmt)
+                case ir.For():
+                    self._loop(stmt)
+                case ir.While():
+                    self._while(stmt)
+                case ir.If():
+                    self._if(stmt)
+                case _:
+                    raise AssertionError(stmt)
+        self._flush(run)
+
+    def _flush(self, run: list[ir.Stmt]) -> None:
+        """Writes a run of small statements, in the driver or as kernels, and empties the list."""
+        if not run:
+            return
+        pieces: list[list[ir.Stmt]] = [[]]
+        size = 0
+        for stmt in run:
+            n = sum(1 for _ in ir.walk((stmt,)))
+            if size and size + n > INLINE_BUDGET:
+                pieces.append([])
+                size = 0
+            pieces[-1].append(stmt)
+            size += n
+        run.clear()
+        for piece in pieces:
+            stmts = tuple(piece)
+            n = sum(1 for _ in ir.walk(stmts))
+            if n > OUTLINE_STATEMENTS and self.inlined + n > INLINE_BUDGET or self._has_big_nest(stmts):
+                self._outlined(stmts)
+            else:
+                self.inlined += n
+                nests.block(self.state, stmts)
+            if any(_checks(stmt) for stmt in stmts):
+                self._test_error()
+
+    def _has_big_nest(self, stmts: tuple[ir.Stmt, ...]) -> bool:
+        loops = [s for s in stmts if isinstance(s, (ir.For, ir.While, ir.If, ir.Call))]
+        return any(sum(1 for _ in ir.walk((s,))) > OUTLINE_STATEMENTS or self._cost(s) > cost.CYCLES_PER_US for s in loops)
+
+    # --- kernels ----------------------------------------------------------------------------------
+
+    def _enter(self, kernel: Kernel, extra: int = 0) -> None:
+        """Fills the context for a call."""
+        code = self.code
+        self.context_words = max(self.context_words, kernel.words + extra)
+        self.scratch_bytes = max(self.scratch_bytes, kernel.scratch_bytes)
+        store_word(code, self.context, 0, "ptr", "%frame")
+        store_word(code, self.context, 1, "ptr", "%buffers")
+        word = outline.FIRST_WORD
+        for var in kernel.reads:
+            reg = self.state.env[var.name]
+            assert reg.uniform, var
+            store_word(code, self.context, word, register_type(var.dtype), reg.text)
+            word += 1
+        for buffer in kernel.addresses:
+            store_word(code, self.context, word, "ptr", self.state.pointers[buffer.name])
+            word += 1
+
+    def _touch(self, stmts: tuple[ir.Stmt, ...]) -> None:
+        for name in nests.stored_buffers(stmts):
+            self.state.touch(name)
+
+    def _kernel_scratch(self, kernel: Kernel) -> str:
+        """The scratch operand of a direct call."""
+        if not kernel.scratch_bytes:
+            return "null"
+        self.module.external("fdl_scratch", "declare ptr @fdl_scratch(i64)")
+        return self.code.emit(f"call ptr @fdl_scratch(i64 {kernel.scratch_bytes})")
+
+    def _outlined(self, stmts: tuple[ir.Stmt, ...]) -> None:
+        found = outline.names(stmts)
+        leaves = tuple(var for name, var in found.top.items() if self.uses[name] > found.uses[name])
+        kernel = self.outliner.kernel(stmts, leaves)
+        self._enter(kernel)
+        scratch = self._kernel_scratch(kernel)
+        self.code.do(f"call void @{kernel.symbol}(ptr {self.context}, i64 0, i64 0, ptr {scratch})")
+        first = outline.FIRST_WORD + len(kernel.reads) + len(kernel.addresses)
+        for i, var in enumerate(leaves):
+            self.state.env[var.name] = Reg(load_word(self.code, self.context, first + i, register_type(var.dtype)))
+        self._touch(stmts)
+
+    def _parallel(self, loop: ir.For) -> None:
+        """A parallel loop, over the thread pool."""
+        code, s = self.code, self.state
+        carries = loop.carries
+        if any(c.combine not in vectorise.COMBINES for c in carries):
+            self._outlined((loop,))
+            self._after(loop)
+            return
+        each = max(self._cost(loop) / max(cost.extent(loop), 1), 0.01)
+        least = math.ceil(CHUNK / each)
+        extent = value(s, loop.extent)
+        inits = [uniform(s, c.init) for c in carries]
+        kernel = self.outliner.kernel((), (), loop, carries)
+        n = known(extent)
+        if n is not None:
+            grain = str(max(least, -(-n // PARTIALS) if carries else 1))
+        elif carries:
+            share = code.pure(f"udiv i64 {code.pure(f'add i64 {extent.text}, {PARTIALS - 1}', extent.text)}, {PARTIALS}", extent.text)
+            grain = code.intrinsic("umax", "i64", 1, share, str(least))
+        else:
+            grain = str(least)
+        self._enter(kernel, 2)
+        rows = ""
+        if carries:
+            rows = code.alloca("i64", PARTIALS * len(carries), 64)
+            word = outline.FIRST_WORD + len(kernel.reads) + len(kernel.addresses)
+            store_word(code, self.context, word, "ptr", rows)
+            store_word(code, self.context, word + 1, "i64", grain)
+        self.module.external("fdl_parallel", "declare void @fdl_parallel(ptr, ptr, ptr, i64, i64, i64)")
+        code.do(
+            f"call void @fdl_parallel(ptr %frame, ptr @{kernel.symbol}, ptr {self.context}, i64 {extent.text}, i64 {grain}, "
+            f"i64 {kernel.scratch_bytes})"
+        )
+        self._touch((loop,))
+        if carries:
+            self._combine(loop, rows, extent.text, grain, inits)
+        self._after(loop)
+
+    def _combine(self, loop: ir.For, rows: str, extent: str, grain: str, inits: list[str]) -> None:
+        """The pieces' partial results, in their order, after the initial values."""
+        code, s = self.code, self.state
+        carries = loop.carries
+        rounded = code.emit(f"add i64 {extent}, {grain}")
+        pieces = code.emit(f"udiv i64 {code.emit(f'sub i64 {rounded}, 1')}, {grain}")
+
+        def body(i: str, regs: list[Reg]) -> list[Reg]:
+            row = code.emit(f"getelementptr inbounds i64, ptr {rows}, i64 {code.emit(f'mul i64 {i}, {len(carries)}')}")
+            parts = [load_word(code, row, k, register_type(c.var.dtype)) for k, c in enumerate(carries)]
+            triples = zip(carries, regs, parts, strict=True)
+            return [Reg(combine(code, c.combine or "", c.var.dtype, reg.text, part, 1)) for c, reg, part in triples]
+
+        kinds = [register_type(c.var.dtype) for c in carries]
+        if known(Reg(extent)) is not None:
+            regs = nests.raw_loop(s, "0", pieces, 1, kinds, [Reg(i) for i in inits], set(), body)
+        else:
+            regs = nests.when_positive(s, pieces, kinds, [Reg(i) for i in inits], body)
+        for c, reg in zip(carries, regs, strict=True):
+            s.env[c.result.name] = reg
+
+    def _after(self, stmt: ir.Stmt) -> None:
+        if _checks(stmt):
+            self._test_error()
+
+    # --- the driver's own control flow ------------------------------------------------------------
+
+    def _leave(self, condition: str, status: int) -> None:
+        """Returns `status` where the condition holds."""
+        code = self.code
+        out, on = code.label("leave"), code.label("on")
+        with code.scope(branch(condition, out, on), pinned=True):
+            code.start(out)
+            code.do(f"ret i32 {status}")
+        code.start(on)
+
+    def _word(self, index: int, kind: str = "i64") -> str:
+        return load_word(self.code, "%frame", index, kind)
+
+    def _test_error(self) -> None:
+        self._leave(self.code.emit(f"icmp ne i64 {self._word(_WORD_KEY)}, {NO_ERROR}"), _STATUS_FAILED)
+
+    def _latch(self, each: float) -> _Latch:
+        return _Latch(self, each, self.depth == 1)
+
+    def _loop(self, loop: ir.For) -> None:
+        """A serial loop with something in it that only the driver can run."""
+        s = self.state
+        extent = value(s, loop.extent)
+        inits = [value(s, c.init) for c in loop.carries]
+        n = known(extent)
+        if n is not None and n <= 0:
+            for c, reg in zip(loop.carries, inits, strict=True):
+                s.env[c.result.name] = reg
+            return
+        self.depth += 1
+        latch = self._latch(self._cost(loop) / max(cost.extent(loop), 1))
+
+        def body(i: str, regs: list[Reg]) -> list[Reg]:
+            s.env[loop.var.name] = Reg(i, nonnegative=True)
+            for c, reg in zip(loop.carries, regs, strict=True):
+                s.env[c.var.name] = reg
+            self._block(loop.body)
+            return [Reg(uniform(s, c.next)) for c in loop.carries]
+
+        kinds = [register_type(c.var.dtype) for c in loop.carries]
+        stored = nests.stored_buffers(loop.body)
+        if n is not None:
+            results = nests.raw_loop(s, "0", extent.text, 1, kinds, inits, stored, body, latch)
+        else:
+            results = nests.when_positive(s, extent.text, kinds, inits, body, stored, latch)
+        self.depth -= 1
+        for c, reg in zip(loop.carries, results, strict=True):
+            s.env[c.result.name] = reg
+
+    def _while(self, stmt: ir.While) -> None:
+        self.depth += 1
+        nests.while_loop(self.state, stmt, self._block, self._latch(self._cost(stmt) / cost.UNKNOWN_TRIPS))
+        self.depth -= 1
+
+    def _if(self, stmt: ir.If) -> None:
+        nests.if_uniform(self.state, stmt, uniform(self.state, stmt.condition), self._block)
+
+    def _callback(self, stmt: ir.Callback) -> None:
+        code, s = self.code, self.state
+        refs = (*stmt.inputs, *stmt.outputs)
+        table = code.alloca("ptr", max(len(refs), 1), 64)
+        for i, ref in enumerate(refs):
+            store_word(code, table, i, "ptr", nests.ref_pointer(s, ref))
+        function = self._word(_WORD_CALLBACK, "ptr")
+        status = code.emit(f"call i32 {function}(ptr %frame, i64 {stmt.slot}, ptr {table})")
+        self._leave(code.emit(f"icmp ne i32 {status}, 0"), _STATUS_RAISED)
+        self._touch((stmt,))
+
+
+class _Latch:
+    """The end of an iteration of a driver's loop: progress, the stop word, and now and then the clock."""
+
+    def __init__(self, driver: _Driver, each: float, outermost: bool) -> None:
+        self.driver = driver
+        self.outermost = outermost
+        every = POLL / max(each, 1.0)
+        self.every = 1 << min(16, max(0, math.ceil(math.log2(every)))) if every > 1 else 1
+
+    def __call__(self, following: str) -> None:
+        driver, code = self.driver, self.driver.code
+        if self.outermost:
+            store_word(code, "%frame", _WORD_PROGRESS, "i64", following)
+        slot = code.emit(f"getelementptr inbounds i8, ptr %frame, i64 {8 * _WORD_STOP}")
+        stop = code.emit(f"load atomic i64, ptr {slot} monotonic, align 8")
+        driver._leave(code.emit(f"icmp ne i64 {stop}, 0"), _STATUS_STOPPED)
+        driver.module.external("fdl_poll", "declare i32 @fdl_poll(ptr)")
+        if self.every == 1:
+            self._poll()
+            return
+        due, on = code.label("due"), code.label("on")
+        low = code.emit(f"and i64 {following}, {self.every - 1}")
+        with code.scope(branch(code.emit(f"icmp eq i64 {low}, 0"), due, on), pinned=True):
+            code.start(due)
+            self._poll()
+            code.go(on)
+        code.start(on)
+
+    def _poll(self) -> None:
+        code = self.driver.code
+        status = code.emit("call i32 @fdl_poll(ptr %frame)")
+        self.driver._leave(code.emit(f"icmp ne i32 {status}, 0"), _STATUS_STOPPED)
+
+
+def _checks(stmt: ir.Stmt) -> bool:
+    return any(isinstance(inner, ir.Check) for inner in ir.walk((stmt,)))

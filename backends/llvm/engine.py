@@ -1,0 +1,103 @@
+"""LLVM as an assembler: IR text to an object file, an object file to addresses.
+
+Objects are position-independent and contain no address of this process: what they need from outside is named, and given
+an address when they are loaded.  So the bytes of `Loaded.object` are good for a disk cache.  Code is generated at level 3 and no IR pass runs: the text is
+vectorised already.
+
+Lifetimes: a `Loaded` owns its code.  Whoever holds an address out of it must hold the `Loaded`; it holds, in turn, the
+owners of the externals that it was linked to.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import llvmlite.binding as llvm
+
+from .target import Target
+
+_LIBRARY_NAMES = itertools.count()
+# llvmlite serialises calls into LLVM itself, but a link is several calls.
+_LINKING = threading.Lock()
+
+
+class Loaded:
+    """Machine code in memory.
+
+    `object` has the object file's bytes, one for each text that was compiled.
+    """
+
+    def __init__(self, objects: Sequence[bytes], externals: Mapping[str, int], exports: Sequence[str], owners: tuple[object, ...]) -> None:
+        self.objects: Final = tuple(objects)
+        self._owners = owners
+        builder = llvm.JITLibraryBuilder()
+        for image in self.objects:
+            builder.add_object_img(image)
+        for symbol, address in externals.items():
+            builder.import_symbol(symbol, address)
+        for symbol in exports:
+            builder.export_symbol(symbol)
+        with _LINKING:
+            self._jit = _jit()
+            self._library = builder.link(self._jit, f"fdl{next(_LIBRARY_NAMES)}")
+
+    def address(self, symbol: str) -> int:
+        """The address of an exported symbol, good while this object lives."""
+        return int(self._library[symbol])
+
+
+def compile_text(
+    texts: Sequence[str], target: Target, externals: Mapping[str, int], exports: Sequence[str], owners: tuple[object, ...] = ()
+) -> Loaded:
+    """The machine code of LLVM IR texts, linked with each other and with `externals` (symbol → address).
+
+    Args:
+        texts: modules without a target triple; `target` gives it.
+        exports: the symbols whose addresses will be asked for.
+        owners: what must stay alive as long as the code does.
+
+    Raises: RuntimeError when LLVM rejects a text or a symbol is missing.
+    """
+    return Loaded([object_code(text, target) for text in texts], externals, exports, owners)
+
+
+def object_code(text: str, target: Target) -> bytes:
+    """The object file of one LLVM IR text."""
+    machine = _machine(target)
+    return bytes(machine.emit_object(_parse(text, target)))
+
+
+def assembly(text: str, target: Target) -> str:
+    """The assembly text of one LLVM IR text, for reading."""
+    return str(_machine(target).emit_assembly(_parse(text, target)))
+
+
+def _parse(text: str, target: Target) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    module.data_layout = str(_machine(target).target_data)
+    return module
+
+
+@functools.cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@functools.cache
+def _machine(target: Target) -> llvm.TargetMachine:
+    _initialise()
+    kind = llvm.Target.from_triple(target.triple)
+    return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small")
+
+
+@functools.cache
+def _jit() -> llvm.LLJIT:
+    """The process's one JIT: a linker for object files in memory."""
+    _initialise()
+    return llvm.create_lljit_compiler(use_jit_link=True)

@@ -1,0 +1,137 @@
+"""A routine ready to run: compiled, with its arenas, and safe to call from several threads at once.
+
+`Native.call` is the plain way in, through ctypes; the compiled call path calls `Native.entry` itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fdl.backends.loops import ir
+
+from . import engine, runtime
+from .emit import EmittedRoutine, emit_routine
+from .target import Target
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+ALIGNMENT = 64
+KEPT_ARENAS = 4
+"""Arenas that stay allocated between calls; more are made when more calls overlap."""
+
+_LIBC = ("memcpy", "memmove", "memset")
+"""What LLVM may turn a copy or a fill into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: a status of `runtime`, and the failed check's site and values where there is one."""
+
+    status: int
+    site: int | None = None
+    values: tuple[int, int, int] = (0, 0, 0)
+
+
+class Native:
+    """A compiled routine. It owns its code, its constants and its arenas."""
+
+    def __init__(self, emitted: EmittedRoutine, target: Target, arena_bytes: int, consts: Sequence[Array] = ()) -> None:
+        externals = {name: address for name, address in _externals().items() if name in (*emitted.externals, *_LIBC)}
+        self.code = engine.compile_text([emitted.text], target, externals, [emitted.symbol])
+        self.entry = self.code.address(emitted.symbol)
+        self._consts = tuple(np.ascontiguousarray(c) for c in consts)
+        self._arena_bytes = arena_bytes
+        self._arenas: list[Array] = []
+        self._lock = threading.Lock()
+
+    def call(
+        self,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        *,
+        callback: Callable[[int, int], None] | None = None,
+        max_threads: int = 0,
+    ) -> Outcome:
+        """Runs the routine on C-contiguous arrays, writing `outputs`. Re-entrant.
+
+        Args:
+            callback: see `runtime.Callback`; its exception is raised here.
+            max_threads: 0 for the pool's default, 1 for a serial run.
+        """
+        thunk = None if callback is None else runtime.Callback(callback)
+        arena = self._borrow()
+        frame = runtime.new_frame(
+            arena=0 if arena is None else arena.ctypes.data,
+            callback=0 if thunk is None else thunk.address,
+            max_threads=max_threads,
+        )
+        arrays = (*inputs, *self._consts, *outputs)
+        assert all(a.flags.c_contiguous for a in arrays)
+        try:
+            status = runtime.call(self.entry, frame, [a.ctypes.data for a in arrays])
+        finally:
+            self._give_back(arena)
+        if status == runtime.RAISED and thunk is not None:
+            error = thunk.take_exception()
+            if error is not None:
+                raise error
+        if status != runtime.FAILED:
+            return Outcome(status)
+        return Outcome(status, *runtime.error_record(frame))
+
+    def _borrow(self) -> Array | None:
+        if not self._arena_bytes:
+            return None
+        with self._lock:
+            if self._arenas:
+                return self._arenas.pop()
+        return aligned(self._arena_bytes)
+
+    def _give_back(self, arena: Array | None) -> None:
+        with self._lock:
+            if arena is not None and len(self._arenas) < KEPT_ARENAS:
+                self._arenas.append(arena)
+
+
+def aligned(nbytes: int) -> Array:
+    """Uninitialised bytes, aligned to 64."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def _externals() -> dict[str, int]:
+    return runtime.symbols() | libc()
+
+
+def libc() -> dict[str, int]:
+    """The addresses of the C library's functions that generated code may call."""
+    import ctypes
+
+    return runtime.addresses(ctypes.CDLL(None), _LIBC)
+
+
+def native(routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = ()) -> Native:
+    """`routine` compiled for `target`; `offsets` places its arena buffers."""
+    buffers = {s.buffer.name: s.buffer for s in ir.walk(routine.body) if isinstance(s, ir.Alloc)}
+    arena = max((offset + max(buffers[name].nbytes, 1) for name, offset in offsets.items()), default=0)
+    return Native(emit_routine(routine, offsets, target), target, arena, consts)
+
+
+def run_routine(
+    routine: ir.Routine,
+    offsets: Mapping[str, int],
+    target: Target,
+    inputs: Sequence[Array],
+    consts: Sequence[Array] = (),
+    callback: Callable[[int, int], None] | None = None,
+) -> tuple[list[Array], Outcome]:
+    """The outputs of one run of `routine`, and how it ended."""
+    outputs = [np.zeros(b.shape, b.dtype) for b in routine.outputs]
+    outcome = native(routine, offsets, target, consts).call([np.ascontiguousarray(x) for x in inputs], outputs, callback=callback)
+    return outputs, outcome

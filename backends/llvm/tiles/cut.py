@@ -1,0 +1,148 @@
+"""How a matrix product is cut into tiles, and the loops that visit them.
+
+Rows are cut into equal panels that overlap at the end, columns into panels of 3, 2 and 1 vectors such that a narrow one is
+only met where there are few columns.
+
+May be imported by: the tile emitters of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fdl.backends.llvm.tiles.micro import ACCUMULATE, C_ROW, LIST, MICRO_PARAMS, Simd, micro_symbol
+from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.loops.ir import Const, Value
+
+
+def static(value: Value) -> int | None:
+    """The value of a size known when the kernel is generated."""
+    return int(value.value) if isinstance(value, Const) else None
+
+
+def column_counts(n: int, s: Simd) -> dict[int, int]:
+    """{vectors: number of panels} that cover n columns."""
+    vectors = -(-n // s.lanes)
+    if s.widest == 2:
+        return {2: vectors // 2, 1: vectors % 2}
+    threes, rest = divmod(vectors, 3)
+    if rest == 1 and threes:
+        return {3: threes - 1, 2: 2}
+    return {3: threes, 2: int(rest == 2), 1: int(rest == 1)}
+
+
+def best_rows(m: int, limit: int) -> int:
+    """The number of rows of a tile, at most `limit`, that covers m rows with the least work."""
+    if m <= limit:
+        return max(m, 1)
+    return min(range(limit, limit // 2, -1), key=lambda r: (-(-m // r) * (r + 1), -r))
+
+
+def row_choices(m: int | None, limit: int) -> tuple[int, ...]:
+    """The row counts of the tiles that serve m rows; largest first, ending in 1 when m is not known."""
+    if m is not None:
+        return (best_rows(m, limit),)
+    main = best_rows(1 << 10, limit)
+    return tuple(dict.fromkeys((main, main // 2, main // 4, 1)))
+
+
+def column_counts_at(code: Code, s: Simd, widths: Sequence[int], n: str) -> dict[int, str]:
+    """The run-time `column_counts`, where only `widths` can occur."""
+    vectors = code.ceil_div(n, s.lanes)
+    if len(widths) == 1:
+        return {widths[0]: code.ceil_div(vectors, widths[0])}
+    rest = code.let(f"srem i64 {vectors}, {s.widest}")
+    many = code.div(vectors, s.widest)
+    if s.widest == 2:
+        return {2: many, 1: rest}
+    lone = code.let(f"and i1 {code.compare('eq', rest, 1)}, {code.compare('sgt', many, 0)}")
+    two = code.let(f"zext i1 {code.compare('eq', rest, 2)} to i64")
+    one = code.let(f"zext i1 {code.compare('eq', rest, 1)} to i64")
+    return {
+        3: code.select(lone, "i64", code.sub(many, 1), many),
+        2: code.select(lone, "i64", 2, two),
+        1: code.select(lone, "i64", 0, one),
+    }
+
+
+# --- visiting tiles ---------------------------------------------------------------------------------
+
+
+def set_job(code: Code, job: str, words: dict[int, str | int]) -> None:
+    for word, value in words.items():
+        code.store("ptr" if word == LIST else "i64", str(value), code.at("i64", job, word))
+
+
+@dataclass(frozen=True, slots=True)
+class RowTile:
+    """A panel of rows at run time: the micro-kernel, its height, the first row, how many rows another panel stores."""
+
+    function: str
+    height: str
+    start: str
+    skip: str
+
+
+@contextmanager
+def row_tiles(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str) -> Iterator[RowTile]:
+    """The loop over the panels of m rows, of the tallest of `rows` that m allows."""
+    symbols = [f"@{micro_symbol(s, r, nv)}" for r in rows]
+    height, function = str(rows[-1]), symbols[-1]
+    for r, symbol in zip(rows[-2::-1], symbols[-2::-1], strict=True):
+        enough = code.compare("sge", m, r)
+        height = code.select(enough, "i64", r, height)
+        function = code.select(enough, "ptr", symbol, function)
+    panels = code.ceil_div(m, height)
+    bottom = code.sub(m, height)
+    with code.loop(panels) as panel:
+        wanted = code.mul(panel.index, height)
+        start = code.min(wanted, bottom)
+        yield RowTile(function, height, start, code.sub(wanted, start))
+
+
+def run_tile(
+    code: Code, s: Simd, nv: int, job: str, row: RowTile, where: tuple[str, str, str, str], c_row: str, edge: str | None
+) -> None:
+    """Run a micro-kernel at `where` = (A offset, B offset, C, columns).
+
+    `edge` is scratch for a whole tile, for targets without masks: a tile that sticks out of C is computed there.
+    """
+    a, b, c, cols = where
+    if edge is None:
+        call_micro(code, row.function, job, a, b, c, cols, row.skip)
+        return
+    width = nv * s.lanes
+    whole = code.compare("eq", cols, width)
+    with code.when(whole):
+        call_micro(code, row.function, job, a, b, c, cols, row.skip)
+    with code.when(code.let(f"xor i1 {whole}, true")):
+        accumulate = code.load("i64", code.at("i64", job, ACCUMULATE))
+        set_job(code, job, {C_ROW: width, ACCUMULATE: 0})
+        call_micro(code, row.function, job, a, b, edge, cols, "0")
+        set_job(code, job, {C_ROW: c_row, ACCUMULATE: accumulate})
+        adding = code.compare("ne", accumulate, 0)
+        _merge(code, s, edge, width, c, c_row, (row.skip, row.height), cols, adding)
+
+
+def call_micro(code: Code, function: str, job: str, a: str, b: str, c: str, cols: str, skip: str) -> None:
+    values = (job, a, b, c, cols, skip)
+    code.call(function, *((kind, value) for (kind, _), value in zip(MICRO_PARAMS, values, strict=True)))
+
+
+def _merge(
+    code: Code, s: Simd, edge: str, width: int, c: str, c_row: str, rows: tuple[str, str], cols: str, adding: str
+) -> None:
+    """Copy, or add where `adding`, rows [rows[0], rows[1]) of the tile at `edge` to C."""
+    with code.loop(rows[1], start=rows[0]) as i, code.loop(cols) as j:
+        value = code.load(s.element, code.at(s.element, edge, code.add(code.mul(i.index, width), j.index)))
+        target = code.at(s.element, c, code.add(code.mul(i.index, c_row), j.index))
+        add_to, done = code.fresh("add"), code.fresh("put")
+        before = code.block
+        code.emit(f"br i1 {adding}, label %{add_to}, label %{done}")
+        code.label(add_to)
+        total = code.let(f"fadd {s.element} {value}, {code.load(s.element, target)}")
+        code.emit(f"br label %{done}")
+        code.label(done)
+        code.store(s.element, code.let(f"phi {s.element} [ {value}, %{before} ], [ {total}, %{add_to} ]"), target)

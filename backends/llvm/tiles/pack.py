@@ -1,0 +1,115 @@
+"""Packing one panel of B: `panel[k * width + j] = b[k * b_k + j * b_n]`, columns beyond `cols` being anything finite.
+
+Two ways: "turn" for contiguous k (square blocks are transposed in registers; the panel is written up to a whole number of
+blocks in k), "any" for any strides (element by element).
+
+May be imported by: the tile emitters of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
+from fdl.backends.llvm.tiles.text import Code
+
+PACK_PARAMS = (
+    ("ptr", "panel"), ("ptr", "b"), ("i64", "depth"), ("i64", "cols"), ("i64", "width"), ("i64", "b_k"), ("i64", "b_n"),
+)  # fmt: skip
+
+
+def pack_symbol(s: Simd, way: str) -> str:
+    return f"fdl_pack_{way}_{s.key}"
+
+
+def pack_panel(s: Simd, way: str) -> Code:
+    """The packing function of panels `width` columns wide (whole vectors); `way` is "turn" or "any"."""
+    code = Code(pack_symbol(s, way), PACK_PARAMS)
+    if way == "turn":
+        _turn(code, s)
+    else:
+        _any(code, s, "0")
+    return code
+
+
+def _any(code: Code, s: Simd, first: str) -> None:
+    """Copy k from `first` on, element by element; columns beyond %cols repeat the last one."""
+    last = code.sub("%cols", 1)
+    with code.loop("%depth", start=first) as k, code.loop("%width") as j:
+        source = code.add(code.mul(k.index, "%b_k"), code.mul(code.min(j.index, last), "%b_n"))
+        x = code.load(s.element, code.at(s.element, "%b", source))
+        code.store(s.element, x, code.at(s.element, "%panel", code.add(code.mul(k.index, "%width"), j.index)))
+
+
+def _turn(code: Code, s: Simd) -> None:
+    """Transpose blocks of lanes x lanes; columns beyond %cols repeat the last one, k beyond %depth are zero."""
+    n = s.lanes
+    last = code.sub("%cols", 1)
+    whole = "%depth" if s.masked else code.mul(code.div("%depth", n), n)
+    with code.loop("%width", step=n) as v:
+        rows = [code.at(s.element, "%b", code.mul(code.min(code.add(v.index, i), last), "%b_n")) for i in range(n)]
+        out = code.at(s.element, "%panel", v.index)
+        with code.loop(whole, step=n) as k:
+            mask = mask_below(code, s, code.sub("%depth", k.index)) if s.masked else None
+            block = [load(code, s, code.at(s.element, row, k.index), mask) for row in rows]
+            for i, column in enumerate(transposed(code, s, block)):
+                store(code, s, column, code.at(s.element, out, code.mul(code.add(k.index, i), "%width")))
+    if not s.masked:
+        _any(code, s, whole)
+
+
+def transposed(code: Code, s: Simd, rows: Sequence[str]) -> list[str]:
+    """The columns of the square block whose rows are the vectors `rows`.
+
+    First inside 128-bit lanes (unpack instructions), then whole lanes: each step is one instruction on x86.
+    """
+    n, inner = s.lanes, 16 // s.size
+    lanes = n // inner
+    groups = [_unpacked(code, s, rows[g * inner : (g + 1) * inner]) for g in range(lanes)]
+    out = [""] * n
+    for i in range(inner):
+        for lane, column in enumerate(_lanes_turned(code, s, [group[i] for group in groups])):
+            out[lane * inner + i] = column
+    return out
+
+
+def _unpacked(code: Code, s: Simd, rows: Sequence[str]) -> list[str]:
+    """Lane by lane, the transposes of the small blocks that `rows` (as many as a lane has elements) hold."""
+    inner = len(rows)
+    starts = range(0, s.lanes, inner)
+    if inner == 2:
+        low = [p for x in starts for p in (x, s.lanes + x)]
+        return [_shuffle(code, s, *rows, low), _shuffle(code, s, *rows, [p + 1 for p in low])]
+    low = [p for x in starts for p in (x, s.lanes + x, x + 1, s.lanes + x + 1)]
+    high = [p + 2 for p in low]
+    pairs = [p for x in starts for p in (x, x + 1, s.lanes + x, s.lanes + x + 1)]
+    others = [p + 2 for p in pairs]
+    a, b, c, d = rows
+    ab, cd = _shuffle(code, s, a, b, low), _shuffle(code, s, c, d, low)
+    ab2, cd2 = _shuffle(code, s, a, b, high), _shuffle(code, s, c, d, high)
+    return [_shuffle(code, s, x, y, picks) for x, y in ((ab, cd), (ab2, cd2)) for picks in (pairs, others)]
+
+
+def _lanes_turned(code: Code, s: Simd, vectors: Sequence[str]) -> list[str]:
+    """The transpose of the square matrix of 128-bit lanes (1, 2 or 4 of them) whose rows are `vectors`."""
+    inner, n = 16 // s.size, s.lanes
+
+    def pick(a: str, b: str, first: tuple[int, ...], second: tuple[int, ...]) -> str:
+        lanes = [lane * inner for lane in first] + [n + lane * inner for lane in second]
+        return _shuffle(code, s, a, b, [start + i for start in lanes for i in range(inner)])
+
+    if len(vectors) == 1:
+        return list(vectors)
+    if len(vectors) == 2:
+        return [pick(*vectors, (0,), (0,)), pick(*vectors, (1,), (1,))]
+    a, b, c, d = vectors
+    out = []
+    for half in ((0, 1), (2, 3)):
+        ab, cd = pick(a, b, half, half), pick(c, d, half, half)
+        out += [pick(ab, cd, (0, 2), (0, 2)), pick(ab, cd, (1, 3), (1, 3))]
+    return out
+
+
+def _shuffle(code: Code, s: Simd, a: str, b: str, picks: Sequence[int]) -> str:
+    mask = ", ".join(f"i32 {p}" for p in picks)
+    return code.let(f"shufflevector {s.vector} {a}, {s.vector} {b}, <{len(picks)} x i32> <{mask}>")

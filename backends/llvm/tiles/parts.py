@@ -1,0 +1,46 @@
+"""What a tile emitter hands back: named functions that other tile kernels of the module may share.
+
+May be imported by: the tile emitters of this package and, through it, the LLVM emitter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fdl.backends.llvm.tiles.text import Code
+
+
+@dataclass(frozen=True, slots=True)
+class TileFunction:
+    """A tile kernel as LLVM text.
+
+    `parts` maps each function's symbol to its definition; two tile functions with a symbol in common mean the
+    same function by it, so a module takes the union.  `text` is all of them, for a module with one tile
+    kernel.  `declares` are the declarations they need, one a line.  `scratch_bytes` is what `symbol` needs at its
+    first argument, 64-byte aligned.
+    """
+
+    symbol: str
+    parts: dict[str, str]
+    declares: tuple[str, ...]
+    scratch_bytes: int
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.parts.values())
+
+
+def tile(entry: Code, others: Iterable[Code], scratch_bytes: int) -> TileFunction:
+    """The tile function whose entry point is `entry` and which uses `others`."""
+    codes = {code.name: code for code in (*others, entry)}
+    declares = set().union(*(code.declares for code in codes.values()))
+    return TileFunction(
+        entry.name, {name: code.text() for name, code in codes.items()}, tuple(sorted(declares)), scratch_bytes
+    )
+
+
+def digest(kernel: str, *facts: object) -> str:
+    """The symbol of an entry point, different for different facts."""
+    return f"fdl_tile_{kernel}_{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"

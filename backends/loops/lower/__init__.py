@@ -1,0 +1,136 @@
+"""Lowering: an array program becomes a routine of the loop IR, equation by equation.
+
+    y = tanh(x + b)          For i in 4: For j in 8:
+    out y             →          x1 = x[i, j]; x2 = b[j]; x3 = x1 + x2; x4 = tanh x3; out0[i, j] = x4
+
+Elementwise and view equations are expressions inside the nests of their consumers, where `uses` says so; everything else is a root,
+with a builder of its own.  The result is correct and unscheduled: every independent loop is `parallel`, every reduction `serial`.
+`fuse` then joins nests and `schedule` chooses what each loop is on the machine.
+
+May be imported by: `backends.loops.pipeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fdl.backends.loops.build import Names
+from fdl.backends.loops.ir import Buffer, Routine, Space
+from fdl.tracer import primitive as p
+from fdl.tracer.ir import Atom, Equation, Program, Variable
+
+from .context import LoweringError as LoweringError
+from .context import Place, Scope, Unit, native
+from .contract import build_conv, build_conv_filter_grad, build_conv_input_grad, build_dot
+from .inline import callback_equations as callback_equations
+from .inline import inlined
+from .nests import build_concatenate, build_pad, build_reduction, build_stored, unknown
+from .uses import analyse, is_alias
+
+Builder = Callable[[Scope, Equation], None]
+
+BUILDERS: dict[str, Builder] = {
+    "concatenate": build_concatenate,
+    "conv": build_conv,
+    "conv_filter_grad": build_conv_filter_grad,
+    "conv_input_grad": build_conv_input_grad,
+    "dot_general": build_dot,
+    "iota": build_stored,
+    "pad": build_pad,
+    "random_bits": build_stored,
+}
+"""Primitive name → what writes its equation. Elementwise, view and reduction primitives need no entry."""
+
+
+def builder_of(e: Equation) -> Builder:
+    """What writes an equation that is not lazy."""
+    found = BUILDERS.get(e.primitive.name)
+    if found is not None:
+        return found
+    match e.primitive.lowering:
+        case p.Elementwise() | p.View():
+            return build_stored
+        case p.Reduction():
+            return build_reduction
+        case _:
+            return unknown
+
+
+def lower(program: Program, target: str = "cpu") -> Routine:
+    """The routine that computes `program`.
+
+    Its inputs, consts and outputs are those of the program, in order. Callbacks have the slots that `callback_equations` gives.
+
+    Args:
+        target: "cpu" cuts contractions into panels that run in parallel; "cuda" leaves each in one call.
+
+    Raises: LoweringError for a dtype or primitive that compiled code does not have.
+    """
+    program = inlined(program)
+    inputs = _arguments("in", program.inputs, "input")
+    consts = _arguments("const", program.constants, "const")
+    outputs = _arguments("out", program.outputs, "output")
+    unit = Unit(Names({b.name for b in (*inputs, *consts, *outputs)}), target=target)
+    unit.slots = {id(e): k for k, e in enumerate(callback_equations(program))}
+    scope = Scope(unit, analyse(program))
+    for v, b in zip((*program.inputs, *program.constants), (*inputs, *consts), strict=True):
+        scope.places[v] = Place(b)
+    write_program(scope, program, [Place(b) for b in outputs])
+    return Routine(program.name, inputs, consts, outputs, tuple(scope.block), tuple(unit.sites), unit.notes)
+
+
+def _arguments(stem: str, atoms: Sequence[Atom], space: Space) -> tuple[Buffer, ...]:
+    for k, a in enumerate(atoms):
+        native(a.type, f"{space} {k}")
+    return tuple(Buffer(f"{stem}{k}", a.type.dtype, a.type.shape, space) for k, a in enumerate(atoms))
+
+
+def write_program(scope: Scope, program: Program, results: Sequence[Place]) -> None:
+    """Writes the equations of a program whose inputs are in `scope`, and puts its outputs at `results`."""
+    scope.wanted |= _wanted(program, results)
+    for number, e in enumerate(program.equations):
+        scope.equation, scope.position = e, number
+        write_equation(scope, e)
+    scope.equation, scope.position = None, len(program.equations)
+    for a, place in zip(program.outputs, results, strict=True):
+        if not (isinstance(a, Variable) and scope.places.get(a) == place):
+            if isinstance(a, Variable) and a in scope.lazy and _root(scope.lazy, a) in scope.places:
+                if scope.places[_root(scope.lazy, a)] == place:
+                    continue
+            scope.fill(place, a)
+
+
+def write_equation(scope: Scope, e: Equation) -> None:
+    """Writes one equation, or notes that it is lazy. 0-d expressions are bound at once: they live in registers."""
+    v = e.outputs[0] if len(e.outputs) == 1 else None
+    if v is None or v not in scope.uses.lazy:
+        builder_of(e)(scope, e)
+        return
+    native(v.type, f"the result of {e.primitive.name}")
+    scope.lazy[v] = e
+    if v.type.ndim == 0:
+        scope.scalars[v] = scope.scalar(v)
+
+
+def _root(lazy: dict[Variable, Equation], a: Variable) -> Variable:
+    """The value that `a` is another name for, reshapes included."""
+    while a in lazy and (is_alias(lazy[a]) or lazy[a].primitive.name == "reshape"):
+        x = lazy[a].inputs[0]
+        if not isinstance(x, Variable):
+            break
+        a = x
+    return a
+
+
+def _wanted(program: Program, results: Sequence[Place]) -> dict[Variable, Place]:
+    """Where each output is to be computed: the first result that it is. What only reshapes a value lets that value be computed there."""
+    made = {v: e for e in program.equations for v in e.outputs}
+    found: dict[Variable, Place] = {}
+    for a, place in zip(program.outputs, results, strict=True):
+        if not isinstance(a, Variable) or a not in made or a in found or a.type.ndim == 0:
+            continue
+        found[a] = place
+    return found
+
+
+__all__ = ["BUILDERS", "LoweringError", "callback_equations", "lower", "write_program"]

@@ -1,0 +1,182 @@
+"""What becomes of each variable of a program: computed where it is used, or stored in a buffer.
+
+`analyse` walks a program once, backwards for the uses and forwards for the decision.  An elementwise or view equation is *lazy*
+(an expression, written into the nests that use it) when one equation uses it, or when it is cheap enough to be computed twice; never
+when a consumer needs it in memory (a contraction, a sort, a loop's operand) or would compute it over and over (a broadcast).
+
+May be imported by: the builders of this package.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from fdl.tracer import primitive as p
+from fdl.tracer.ir import Atom, Equation, Program, Variable
+
+CHEAP = 5
+"""The cost up to which an expression of one load is computed again by each of its consumers."""
+DEEP = 60
+"""The longest chain of lazy equations (they are written recursively)."""
+LARGE = 400
+"""The largest cost of a lazy expression: what is above it goes to memory, so that kernels stay of bounded size."""
+
+_COSTS = dict.fromkeys("div rem sqrt rsqrt pow".split(), 6) | dict.fromkeys(
+    "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv cbrt "
+    "nextafter".split(),
+    20,
+)
+_RANDOM = frozenset({"random_bits", "threefry0", "threefry1", "threefry_bits32", "threefry_bits64"})
+_RANDOM_COST = 60
+
+_ELEMENTS = frozenset(
+    "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort "
+    "gather scatter dynamic_slice dynamic_update_slice".split()
+)
+"""Named builders that read their operands element by element, so that these may be lazy."""
+
+_REPEATED = frozenset({"window_max", "window_min", "window_sum", "window_select", "window_scatter"})
+"""Builders that read an element several times."""
+
+
+def cost_of(e: Equation) -> int:
+    """The cost of one element of an elementwise or view equation, in additions."""
+    name = e.primitive.name
+    return _RANDOM_COST if name in _RANDOM else _COSTS.get(name, 1)
+
+
+def is_alias(e: Equation) -> bool:
+    """Whether the output is the input itself."""
+    low = e.primitive.lowering
+    return isinstance(low, p.Elementwise) and low.op == "copy"
+
+
+def is_expression(e: Equation) -> bool:
+    """Whether the equation's output can be written as an expression of an index."""
+    low = e.primitive.lowering
+    if isinstance(low, p.Elementwise):
+        return True
+    if isinstance(low, p.View):
+        return not padded_in_pieces(e)
+    return e.primitive.name in ("iota", "random_bits")
+
+
+def padded_in_pieces(e: Equation) -> bool:
+    """Whether a pad is written as a copy and borders.
+
+    As an expression it selects at each element; along the innermost axis that costs a gather, and where elements go in between, too.
+    """
+    if e.primitive.name != "pad" or e.outputs[0].type.size < 64:
+        return False
+    config = e.params["config"]
+    if any(inner for _, _, inner in config):
+        return False
+    return any(lo > 0 or hi > 0 for lo, hi, _ in config[-1:]) and e.outputs[0].type.ndim > 0
+
+
+def is_stridable(e: Equation) -> bool:
+    """Whether the output is, or may be, a strided window of the input's buffer."""
+    return e.primitive.name in ("transpose", "reshape", "slice") or is_alias(e)
+
+
+def reads_elements(e: Equation) -> bool:
+    """Whether the equation reads its operands element by element (else it needs them in buffers)."""
+    return is_expression(e) or isinstance(e.primitive.lowering, p.Reduction) or e.primitive.name in _ELEMENTS or e.primitive.name == "pad"
+
+
+def repeats(e: Equation, k: int) -> bool:
+    """Whether the equation reads an element of operand `k` more than once."""
+    operand = e.inputs[k].type
+    if e.primitive.name in _REPEATED:
+        return math.prod(e.params["window"]) > 1
+    if e.primitive.name == "gather":
+        return k == 0 and e.outputs[0].type.size > operand.size
+    if e.primitive.name in ("scatter", "dynamic_update_slice"):
+        return False
+    return operand.size > 0 and e.primitive.name == "broadcast" and e.outputs[0].type.size > operand.size and operand.ndim > 0
+
+
+@dataclass(slots=True)
+class Uses:
+    """The decisions for one program."""
+
+    lazy: set[Variable] = field(default_factory=set)
+    """Variables that are expressions."""
+    last: dict[Variable, int] = field(default_factory=dict)
+    """The number of the last equation that may read a variable's memory, through lazy variables too."""
+    outputs: set[Variable] = field(default_factory=set)
+
+
+def analyse(program: Program) -> Uses:
+    """Which variables of `program` are lazy, and until when each is needed."""
+    uses = Uses(outputs={a for a in program.outputs if isinstance(a, Variable)})
+    consumers: dict[Variable, list[tuple[Equation, int]]] = {}
+    for e in program.equations:
+        for k, a in enumerate(e.inputs):
+            if isinstance(a, Variable):
+                consumers.setdefault(a, []).append((e, k))
+    in_buffer = _needed_in_buffers(program, consumers) | uses.outputs
+    measure: dict[Variable, tuple[int, int, int]] = {}
+    for e in program.equations:
+        if len(e.outputs) != 1 or not is_expression(e):
+            continue
+        v = e.outputs[0]
+        cost, loads, depth = _measure(e, measure)
+        read_by = consumers.get(v, [])
+        cheap = cost <= CHEAP and loads <= 1
+        lone = len({id(c) for c, _ in read_by}) <= 1 and not any(repeats(c, k) for c, k in read_by)
+        if v.type.ndim == 0 or is_alias(e) or (v not in in_buffer and (cheap or lone) and depth < DEEP and cost < LARGE):
+            uses.lazy.add(v)
+            measure[v] = cost, loads, depth
+    _last_reads(program, uses)
+    return uses
+
+
+def _needed_in_buffers(program: Program, consumers: dict[Variable, list[tuple[Equation, int]]]) -> set[Variable]:
+    """Variables that a consumer takes as memory, directly or through a view that is a strided window."""
+    needed: set[Variable] = set()
+    for e in reversed(program.equations):
+        for v in e.outputs:
+            for c, _ in consumers.get(v, ()):
+                through = is_stridable(c) and c.outputs[0] in needed
+                if through or not reads_elements(c):
+                    needed.add(v)
+    # A strided window needs no memory of its own.
+    for e in program.equations:
+        if is_stridable(e) and e.primitive.name != "slice" and e.outputs[0] in needed:
+            readers = consumers.get(e.outputs[0], ())
+            if all(c.primitive.name == "dot_general" or reads_elements(c) for c, _ in readers):
+                needed.discard(e.outputs[0])
+    return needed
+
+
+def _measure(e: Equation, known: dict[Variable, tuple[int, int, int]]) -> tuple[int, int, int]:
+    """(cost, loads, depth) of an expression that would be written out in full."""
+    cost, loads, depth = cost_of(e) * (e.outputs[0].type.ndim > 0), 0, 0
+    for a in dict.fromkeys(e.inputs):
+        if not isinstance(a, Variable) or a.type.ndim == 0:
+            continue
+        c, n, d = known.get(a, (0, 1, 0))
+        cost, loads, depth = cost + c, loads + n, max(depth, d)
+    return cost, loads, depth + 1
+
+
+def _last_reads(program: Program, uses: Uses) -> None:
+    end = len(program.equations)
+    last = uses.last
+    for a in program.outputs:
+        if isinstance(a, Variable):
+            last[a] = end
+    for number in range(end - 1, -1, -1):
+        e = program.equations[number]
+        # A view may be materialised, or taken as a window, as late as its own last use.
+        through = max((last.get(v, number) for v in e.outputs if v in uses.lazy and v.type.ndim > 0), default=number)
+        for a in e.inputs:
+            if isinstance(a, Variable):
+                last[a] = max(last.get(a, -1), through)
+
+
+def operands(e: Equation) -> list[Atom]:
+    """The distinct operands of an equation."""
+    return list(dict.fromkeys(e.inputs))

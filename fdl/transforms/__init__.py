@@ -1,0 +1,12 @@
+"""The transforms as users call them: functions of pytrees in, functions of pytrees out."""
+
+from .autodiff import grad as grad
+from .autodiff import jvp as jvp
+from .autodiff import linearize as linearize
+from .autodiff import stop_gradient as stop_gradient
+from .autodiff import value_and_grad as value_and_grad
+from .autodiff import vjp as vjp
+from .batching import vmap as vmap
+from .compiled import jit as jit
+from .staging import eval_shape as eval_shape
+from .staging import make_ir as make_ir

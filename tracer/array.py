@@ -1,0 +1,220 @@
+"""`Array`: an immutable array of concrete values, and `ArrayBase`, what it shares with tracers.
+
+An `Array` owns a private, read-only, C-contiguous ndarray.  Operators are installed on `ArrayBase` by
+`fdl.numpy`, so that an expression means the same for arrays and tracers.
+
+Invariant: nobody else can write to an Array's memory.  May be imported by: everything after `ir`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .errors import DonatedError, DTypeError, at, user_source
+from .ir import Type
+
+
+class ArrayBase:
+    """What arrays and tracers have in common. Operators and array methods are added by `fdl.numpy`."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    type: Type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis."""
+        return self.type.shape
+
+    @property
+    def dtype(self) -> dtypes.DType:
+        """Element type, a `numpy.dtype`."""
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.itemsize
+
+    @property
+    def weak_type(self) -> bool:
+        """Whether the value came from Python scalars only, so that it adapts to the dtype of other operands."""
+        return self.type.weak
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise TypeError("len() of a 0-d array")
+        return self.type.shape[0]
+
+
+class Array(ArrayBase):
+    """An immutable array on a device. Made by `fdl.numpy` functions, `fdl.numpy.asarray`, and compiled calls."""
+
+    __slots__ = ("__weakref__", "_consumed", "_data", "_weak")
+
+    _data: np.ndarray[Any, Any] | None
+    _weak: bool
+    _consumed: str | None
+
+    def __init__(self, data: Any, weak: bool = False) -> None:
+        """Takes ownership of `data`: an ndarray that nobody else will write to. Users call `fdl.numpy.asarray`."""
+        if type(data) is not np.ndarray:
+            data = np.asarray(data)
+        if data.dtype not in dtypes.SHORT:
+            raise DTypeError(f"fdl has no arrays of dtype {data.dtype}.")
+        if not data.flags.c_contiguous or not data.flags.aligned:
+            data = np.array(data, order="C", copy=True)
+        if data.flags.writeable:
+            data.flags.writeable = False
+        self._data, self._weak, self._consumed = data, weak, None
+
+    @property
+    def data(self) -> np.ndarray[Any, Any]:
+        """The read-only ndarray behind this array; raises DonatedError when a call has consumed it."""
+        if self._data is None:
+            raise DonatedError(
+                f"this array was donated and its memory reused by {self._consumed}. "
+                f"Keep the call's result instead, or drop donate_argnums there.{at(user_source())}"
+            )
+        return self._data
+
+    @property
+    def type(self) -> Type:  # type: ignore[override]
+        d = self.data
+        return Type(d.shape, d.dtype, self._weak)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> dtypes.DType:
+        return self.data.dtype
+
+    @property
+    def device(self) -> str:
+        """The name of the device that holds the memory."""
+        return "cpu"
+
+    def is_deleted(self) -> bool:
+        """Whether a call has consumed this array."""
+        return self._data is None
+
+    def block_until_ready(self) -> Array:
+        """This array: computations on the CPU have ended when their call returns."""
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        d = self.data
+        if dtype is not None and np.dtype(dtype) != d.dtype:
+            if copy is False:
+                raise ValueError(f"cannot convert {d.dtype} to {dtype} without a copy")
+            return d.astype(dtype)
+        return d.copy() if copy else d
+
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None) -> Any:
+        # A consumer that knows no read-only flag could write: it gets a copy.
+        knows_read_only = max_version is not None and tuple(max_version) >= (1, 0)
+        d = self.data if knows_read_only and not copy else self.data.copy()
+        return d.__dlpack__(max_version=max_version) if max_version is not None else d.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self.data)
+
+    def item(self, *index: int) -> Any:
+        """The element at `index` (the only element of an array of size 1) as a Python scalar."""
+        return self.data.item(*index)
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python scalars."""
+        return self.data.tolist()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous. Use .any() or .all().")
+        return bool(self.data.item())
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __complex__(self) -> complex:
+        return complex(self.data)
+
+    def __index__(self) -> int:
+        if self.data.ndim or self.data.dtype.kind not in "iu":
+            raise TypeError(f"only a 0-d integer array is an index; this one is {self.type}")
+        return int(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data.item() if self.data.ndim == 0 else str(self), spec)
+
+    def __repr__(self) -> str:
+        if self._data is None:
+            return f"Array(donated to {self._consumed})"
+        body = np.array2string(self._data, separator=", ", prefix="Array(")
+        return f"Array({body}, dtype={self._data.dtype.name}{', weak_type=True' if self._weak else ''})"
+
+    def __str__(self) -> str:
+        return str(self.data)
+
+    def __copy__(self) -> Array:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return Array(self.data.copy(), self._weak)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.data.tobytes(), dtypes.SHORT[self.data.dtype], self.data.shape, self._weak)
+
+
+def _rebuild(data: bytes, dtype: str, shape: tuple[int, ...], weak: bool) -> Array:
+    return Array(np.frombuffer(bytearray(data), dtypes.FROM_SHORT[dtype]).reshape(shape), weak)
+
+
+def own(value: Any) -> Array:
+    """An Array with `value`'s elements, copied unless it is an Array already. `value`: Array, ndarray or scalar."""
+    if isinstance(value, Array):
+        return value
+    scalar = dtypes.scalar_type(value)
+    if scalar is not None:
+        return Array(np.asarray(value, scalar[0]), scalar[1])
+    data = np.array(value, order="C", copy=True)
+    return Array(data.astype(data.dtype.newbyteorder("="), copy=False))
+
+
+def as_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """The elements of an Array, ndarray, or scalar as an ndarray, without a copy where possible; not to be written to."""
+    if isinstance(value, Array):
+        return value.data
+    if isinstance(value, np.ndarray):
+        return value
+    scalar = dtypes.scalar_type(value)
+    if scalar is None:
+        raise DTypeError(f"not an array: {value!r} of type {type(value).__name__}.{at(user_source())}")
+    return np.asarray(value, scalar[0])

@@ -1,0 +1,97 @@
+"""Errors that a user sees, and the search for the user's own line.
+
+Every error says what was given, what was expected and what to do.  fdl's own frames are not the user's: an
+equation's `source` and an error's position name the innermost frame outside the package.
+
+May be imported by: everything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+
+# The package's folders, through the links and around them.
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_ROOTS = tuple(
+    dict.fromkeys(
+        os.path.realpath(os.path.join(root, name)) + os.sep
+        for root in (os.path.dirname(os.path.realpath(_HERE)), os.path.dirname(_HERE))
+        for name in ("fdl", "tracer", "backends")
+    )
+) + tuple(os.path.join(os.path.dirname(_HERE), name) + os.sep for name in ("tracer", "backends", "fdl"))
+_is_own: dict[str, bool] = {}
+
+
+def _own(filename: str) -> bool:
+    known = _is_own.get(filename)
+    if known is None:
+        known = filename.startswith(_ROOTS) or filename.startswith("<frozen") or os.path.basename(filename) == "functools.py"
+        _is_own[filename] = known
+    return known
+
+
+def user_frame() -> FrameType | None:
+    """The innermost Python frame that belongs to the user's program, or None."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def user_source() -> str:
+    """The user's current line as "path:line (function)"; "" where there is none."""
+    frame = user_frame()
+    if frame is None:
+        return ""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
+
+
+def at(source: str) -> str:
+    """`source` as the tail of a message: "\\n  at path:line (function)", or nothing when it is unknown."""
+    return f"\n  at {source}" if source else ""
+
+
+class FdlError(Exception):
+    """The base of fdl's own errors; each is also a ValueError, TypeError, IndexError or RuntimeError."""
+
+
+class ShapeError(FdlError, ValueError):
+    """Shapes or parameters of an operation do not fit."""
+
+
+class DTypeError(FdlError, TypeError):
+    """An operation was given a dtype, or a thing that is no array, which it does not take."""
+
+
+class TreeError(FdlError, ValueError):
+    """Two pytrees that had to be nested alike differ; the message names the key path."""
+
+
+class ConcretizationError(FdlError, TypeError):
+    """A tracer's value was needed: a branch, a conversion or an index on a value that is not known yet."""
+
+
+class LeakedTracerError(FdlError, RuntimeError):
+    """A tracer was used after the transformation that made it had ended."""
+
+
+class DonatedError(FdlError, RuntimeError):
+    """An array was read after a call had consumed it."""
+
+
+class IndexOutOfBoundsError(FdlError, IndexError):
+    """An index was outside its axis."""
+
+
+class MissingRuleError(FdlError, RuntimeError):
+    """A primitive lacks a rule that a transformation needs."""
+
+
+class ParseError(FdlError, ValueError):
+    """Text that is no program of the IR."""
+
+
+class InvalidProgramError(FdlError, AssertionError):
+    """A program breaks an invariant of the IR: a fault in fdl, or in a program written by hand."""

@@ -1,0 +1,184 @@
+"""Primitives: one record holds all that fdl knows of an operation.
+
+A primitive is declared once, with its abstract evaluation, its NumPy definition, its derivative, its
+transpose, its batching rule, its effects, and what a compiler needs to know of it (`Lowering`), in terms that name no target.
+
+May be imported by: everything after `ir`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from .errors import MissingRuleError
+from .ir import NO_EFFECTS, Effect, Equation, Literal, Program, Type, evaluate, subprograms
+
+# --- what a compiler needs to know, target-neutral ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """Each element of the output is the scalar operation `op` of the same element of the inputs (0-d inputs are splat)."""
+
+    op: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Each element of the output is one element of input 0, or input 1 (a 0-d fill) where `guard` fails.
+
+    `index(out_index, in_type, out_type, params) -> (in_index, guards)`: `out_index` are index expressions that take
+    `+ - * // %` with ints; `guards` is a list of (expression, low, high): the element is in range where low <= expression < high.
+    """
+
+    index: Callable[[Sequence[Any], Type, Type, dict[str, Any]], tuple[Sequence[Any], Sequence[tuple[Any, int, int]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """Combines input 0 over `params["axes"]` with the scalar operation `op`."""
+
+    op: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A contraction-like operation that the backend lowers around the tile kernel `kernel`."""
+
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Lowered by the backend's builder of this name: loops that fit none of the above (gather, scatter, windows, control flow)."""
+
+    builder: str
+
+
+Lowering: TypeAlias = Elementwise | View | Reduction | Tile | Named
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """An operation of the IR.
+
+    Args:
+        name: its name in the text of a program.
+        abstract: `(*types, **params) -> Type` (a tuple of types when `multiple`); raises ShapeError or DTypeError.
+        reference: `(*ndarrays, **params) -> ndarray` (a tuple when `multiple`): the definition.
+        jvp: `(primals, tangents, **params) -> (output, tangent)`. A tangent is a `Zero` where it is known to vanish; at least one is not.
+        transpose: `(ct, *inputs, **params) -> one cotangent or None for each input`; the inputs that the equation is linear in are
+            `Undefined(type)`, the others values. `ct` is a list when `multiple`.
+        batch: `(size, inputs, axes, **params) -> (output, axis)`; an axis is an int or None.
+        linearize: overrides what is derived from `jvp`; see `transforms.linearize`.
+        effects: fixed effects, besides those of sub-programs.
+        lowering: what a compiler needs to know.
+        eager: hint for execution outside `jit`: "numpy" (the reference is as good as anything) or "compiled".
+        params_effects: effects that depend on the parameters.
+    """
+
+    __slots__ = (
+        "_effects", "_params_effects", "abstract", "batch", "eager", "jvp", "linearize", "lowering", "multiple",
+        "name", "reference", "source", "transpose",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        abstract: Callable[..., Any],
+        reference: Callable[..., Any],
+        jvp: Callable[..., Any] | None = None,
+        transpose: Callable[..., Any] | None = None,
+        batch: Callable[..., Any] | None = None,
+        linearize: Callable[..., Any] | None = None,
+        effects: frozenset[Effect] = NO_EFFECTS,
+        params_effects: Callable[[dict[str, Any]], frozenset[Effect]] | None = None,
+        lowering: Lowering | None = None,
+        multiple: bool = False,
+        eager: str = "numpy",
+    ) -> None:
+        if name in PRIMITIVES:
+            raise ValueError(f"primitive {name!r} is declared already, in {PRIMITIVES[name].source}")
+        self.name, self.abstract, self.reference = name, abstract, reference
+        self.jvp, self.transpose, self.batch, self.linearize = jvp, transpose, batch, linearize
+        self.lowering, self.multiple, self.eager = lowering, multiple, eager
+        self._effects, self._params_effects = effects, params_effects
+        self.source = getattr(getattr(abstract, "__code__", None), "co_filename", "?")
+        PRIMITIVES[name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return lookup, (self.name,)
+
+    def effects_of(self, params: dict[str, Any]) -> frozenset[Effect]:
+        """The effects of an equation with these parameters."""
+        effects = self._effects if self._params_effects is None else self._effects | self._params_effects(params)
+        inner = subprograms(params)
+        return effects.union(*(p.effects for p in inner)) if inner else effects
+
+    def rule(self, kind: str) -> Callable[..., Any]:
+        """The rule "jvp", "transpose" or "batch"; raises MissingRuleError that says where to add it."""
+        found: Callable[..., Any] | None = getattr(self, kind)
+        if found is None:
+            raise MissingRuleError(
+                f"primitive {self.name!r} has no {kind} rule: it is not {_WORDS[kind]}. "
+                f"To add one, give `{kind}=` to Primitive({self.name!r}, ...) in {self.source}."
+            )
+        return found
+
+
+_WORDS = {"jvp": "differentiable", "transpose": "differentiable in reverse mode here", "batch": "known to vmap"}
+
+
+def lookup(name: str) -> Primitive:
+    """The primitive of that name; raises KeyError with the nearest names."""
+    try:
+        return PRIMITIVES[name]
+    except KeyError:
+        raise KeyError(f"no primitive is named {name!r}") from None
+
+
+# --- values that only rules see -------------------------------------------------------------------
+
+
+class Zero:
+    """A tangent or cotangent that is known to be zero, of the given type."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: Type) -> None:
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"Zero({self.type})"
+
+
+class Undefined:
+    """In a transpose rule: an input that the equation is linear in, whose value is not known."""
+
+    __slots__ = ("type",)
+
+    def __init__(self, type: Type) -> None:
+        self.type = type
+
+    def __repr__(self) -> str:
+        return f"Undefined({self.type})"
+
+
+def run_program(program: Program, args: Sequence[Any]) -> list[Any]:
+    """The outputs of a program on ndarrays, each equation by its primitive's NumPy definition: what a program means."""
+
+    def bind(e: Equation, inputs: list[Any]) -> Sequence[Any]:
+        out = e.primitive.reference(*[x.value if isinstance(x, Literal) else x for x in inputs], **e.params)
+        return out if e.primitive.multiple else (out,)  # type: ignore[no-any-return]
+
+    return [x.value if isinstance(x, Literal) else x for x in evaluate(program, args, bind)]

@@ -1,0 +1,370 @@
+"""Tracing: the current interpreter decides what an operation does.
+
+`bind(primitive, *inputs, **params)` hands an operation to the current `Trace`.  `EvalTrace` computes at once;
+`ProgramTrace` records an equation; the transforms' traces (`transforms.jvp`, `transforms.vmap`) apply a rule and hand
+what it does to their parent.  A trace treats every value that is not its own tracer as a constant, which is what
+keeps nested derivatives apart: in ``grad(lambda x: x * grad(lambda y: x + y)(1.0))`` the inner trace sees `x` as a constant.
+
+May be imported by: everything after `primitive` and `array`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import dtypes
+from .array import Array, ArrayBase, as_numpy, own
+from .errors import ConcretizationError, DTypeError, LeakedTracerError, ShapeError, at, user_source
+from .ir import Atom, Equation, Literal, Program, Type, Variable, freeze, type_of
+from .primitive import Primitive
+
+Params = dict[str, Any]
+
+
+class Trace:
+    """An interpreter of operations. `parent` is the trace that its own operations go to."""
+
+    parent: Trace | None = None
+    alive = True
+    label = ""
+
+    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        """The outputs of one operation."""
+        raise AssertionError(f"{type(self).__name__} is abstract")
+
+
+class Tracer(ArrayBase):
+    """A stand-in for an array while a function is traced."""
+
+    __slots__ = ("source", "trace")
+    trace: Trace
+    source: str
+
+    @property
+    def type(self) -> Type:  # type: ignore[override]
+        raise AssertionError("abstract")
+
+    def concrete(self) -> Any:
+        """The value behind this tracer where the trace knows it, else None: Python control flow on it works then."""
+        return None
+
+    def _value(self, what: str) -> Any:
+        value = self.concrete()
+        if value is None:
+            raise ConcretizationError(
+                f"{what} needs the value of a traced array of type {self.type}, which is not known while "
+                f"{self.trace.label or 'a function'} is traced. {_WAY_OUT.get(what, _WAY_OUT[''])}{at(user_source())}"
+                + (f"\n  the array was made at {self.source}" if self.source else "")
+            )
+        return value
+
+    def __bool__(self) -> bool:
+        return bool(self._value("bool()"))
+
+    def __int__(self) -> int:
+        return int(self._value("int()"))
+
+    def __float__(self) -> float:
+        return float(self._value("float()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._value("complex()"))
+
+    def __index__(self) -> int:
+        return self._value("an index").__index__()  # type: ignore[no-any-return]
+
+    def item(self, *index: int) -> Any:
+        """The element at `index` as a Python scalar, where the trace knows it."""
+        return self._value(".item()").item(*index)
+
+    def tolist(self) -> Any:
+        """The elements as nested lists, where the trace knows them."""
+        return self._value(".tolist()").tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self._value("conversion to a NumPy array").__array__(dtype, copy)
+
+    def __repr__(self) -> str:
+        return f"Tracer<{self.type}>"
+
+    def __format__(self, spec: str) -> str:
+        value = self.concrete()
+        return format(repr(self), "") if value is None else format(value, spec)
+
+
+_WAY_OUT = {
+    "bool()": "For a branch use fdl.cond, fdl.numpy.where or fdl.while_loop, or make the argument static with static_argnums.",
+    "an index": "Index with the array itself, or make the argument static with static_argnums.",
+    "conversion to a NumPy array": "Use fdl.numpy instead of numpy, or compute outside the traced function.",
+    "": "Keep it an array (x.astype(...)), or make the argument static with static_argnums.",
+}
+
+
+# --- the current trace ----------------------------------------------------------------------------
+
+
+class EvalTrace(Trace):
+    """Computes at once, on concrete arrays."""
+
+    label = "evaluation"
+
+    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        for x in inputs:
+            if isinstance(x, Tracer):
+                raise leaked(x)
+        return EAGER(primitive, inputs, params)
+
+
+_EVAL = EvalTrace()
+
+
+class _State(threading.local):
+    trace: Trace = _EVAL
+    source: str = ""
+
+
+_state = _State()
+
+
+def current() -> Trace:
+    """The current trace of this thread."""
+    return _state.trace
+
+
+def is_evaluating() -> bool:
+    """Whether operations run at once: no transformation is under way in this thread."""
+    return _state.trace is _EVAL
+
+
+@contextlib.contextmanager
+def using(trace: Trace) -> Iterator[None]:
+    """Makes `trace` current inside the block."""
+    before, _state.trace = _state.trace, trace
+    try:
+        yield
+    finally:
+        _state.trace = before
+
+
+@contextlib.contextmanager
+def living(trace: Trace) -> Iterator[None]:
+    """Makes `trace` current inside the block, and ends it there: its tracers are leaked if used afterwards."""
+    try:
+        with using(trace):
+            yield
+    finally:
+        trace.alive = False
+
+
+@contextlib.contextmanager
+def sourced(source: str) -> Iterator[None]:
+    """Gives the equations recorded inside the block this source line: a derivative's are those of what it differentiates."""
+    before, _state.source = _state.source, source
+    try:
+        yield
+    finally:
+        _state.source = before
+
+
+def evaluating() -> Any:
+    """A block in which operations run at once, whatever is being traced outside."""
+    return using(_EVAL)
+
+
+def bind(primitive: Primitive, *inputs: Any, **params: Any) -> Any:
+    """Applies a primitive: its output, or the list of its outputs when it has several."""
+    outs = _state.trace.process(primitive, inputs, params)
+    return outs if primitive.multiple else outs[0]
+
+
+def leaked(x: Tracer) -> LeakedTracerError:
+    """The error for a tracer met where its trace is not at work."""
+    return LeakedTracerError(
+        f"a traced array of type {x.type} escaped from {x.trace.label or 'the function that was traced'}: it was stored "
+        "outside and is used after (or outside) the transformation that made it. Return it from the function instead."
+        + (f"\n  made at {x.source}" if x.source else "")
+        + at(user_source())
+    )
+
+
+# --- abstract evaluation --------------------------------------------------------------------------
+
+_inferred: dict[Any, list[Type]] = {}
+
+
+def infer(primitive: Primitive, types: Sequence[Type], params: Params) -> list[Type]:
+    """The output types of an operation; errors name the user's line."""
+    try:
+        key = (primitive.name, *types, freeze(params))
+        found = _inferred.get(key)
+    except TypeError:  # an unhashable parameter
+        key, found = None, None
+    if found is not None:
+        return found
+    try:
+        out = primitive.abstract(*types, **params)
+    except (ShapeError, DTypeError) as e:
+        raise type(e)(f"{e}{at(user_source())}") from None
+    result = list(out) if primitive.multiple else [out]
+    if key is not None:
+        if len(_inferred) > 20_000:
+            _inferred.clear()
+        _inferred[key] = result
+    return result
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+class ProgramTracer(Tracer):
+    """A variable of a program that is being recorded."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, trace: Trace, variable: Variable, source: str = "") -> None:
+        self.trace, self.variable, self.source = trace, variable, source
+
+    @property
+    def type(self) -> Type:  # type: ignore[override]
+        return self.variable.type
+
+
+class ProgramTrace(Trace):
+    """Records every operation as an equation."""
+
+    def __init__(self, parent: Trace, label: str = "") -> None:
+        self.parent, self.label = parent, label
+        self.inputs: list[Variable] = []
+        self.equations: list[Equation] = []
+        self.captured: dict[int, tuple[Variable, Any]] = {}
+
+    def new_input(self, type: Type) -> ProgramTracer:
+        """A tracer for a new input of the program."""
+        v = Variable(type)
+        self.inputs.append(v)
+        return ProgramTracer(self, v)
+
+    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        return self.record(primitive, inputs, params)
+
+    def record(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        """Appends an equation, and returns tracers of its outputs."""
+        atoms = tuple([self.atom(x) for x in inputs])
+        types = infer(primitive, [a.type for a in atoms], params)
+        source = _state.source or user_source()
+        outs = tuple([Variable(t) for t in types])
+        self.equations.append(Equation(outs, primitive, atoms, params, source, len(self.equations)))
+        return [ProgramTracer(self, v, source) for v in outs]
+
+    def atom(self, x: Any) -> Atom:
+        """The atom for a value: a variable of this trace, a literal for a scalar, a captured constant for anything else."""
+        if isinstance(x, ProgramTracer) and x.trace is self:
+            return x.variable
+        if isinstance(x, (Literal, Variable)):
+            return x
+        if isinstance(x, Tracer):
+            if not x.trace.alive:
+                raise leaked(x)
+        else:
+            t = check_array(x)
+            if t.shape == () and not isinstance(x, Array):
+                return Literal(x, t)
+            if t.shape == () and isinstance(x, Array):
+                return Literal(x.data, t)
+        known = self.captured.get(id(x))
+        if known is None:
+            value = x if isinstance(x, (Tracer, Array)) else own(x)
+            known = self.captured[id(x)] = (Variable(type_of(value)), value)
+            if value is not x:  # keep `x` alive, or its id could be reused
+                self._keep = [*getattr(self, "_keep", ()), x]
+        return known[0]
+
+    def finish(self, outputs: Sequence[Any], name: str = "main") -> tuple[Program, list[Any]]:
+        """The recorded program with what it captured as its first inputs, and the captured values."""
+        atoms = tuple(self.atom(x) for x in outputs)
+        captured = list(self.captured.values())
+        inputs = (*(v for v, _ in captured), *self.inputs)
+        return prune(Program(inputs, tuple(self.equations), atoms, name=name), [x for _, x in captured])
+
+
+def prune(p: Program, captured: list[Any]) -> tuple[Program, list[Any]]:
+    """`p` without the equations that nothing needs, and without the leading captured inputs that nothing reads."""
+    needed = {a for a in p.outputs if isinstance(a, Variable)}
+    kept: list[Equation] = []
+    for e in reversed(p.equations):
+        if any(v in needed for v in e.outputs) or e.effects - {"may_fail"}:
+            kept.append(e)
+            needed.update(a for a in e.inputs if isinstance(a, Variable))
+    n = len(captured)
+    keep = [v in needed for v in p.inputs[:n]]
+    inputs = (*(v for v, k in zip(p.inputs, keep, strict=False) if k), *p.inputs[n:])
+    program = Program(inputs, tuple(reversed(kept)), p.outputs, name=p.name)
+    return program, [x for x, k in zip(captured, keep, strict=True) if k]
+
+
+def record(f: Callable[..., Sequence[Any]], types: Sequence[Type], label: str = "", name: str = "main") -> tuple[Program, list[Any]]:
+    """The program of `f` on inputs of the given types, and the values it closes over, which are its first inputs.
+
+    `f` takes and returns flat sequences of arrays.
+    """
+    trace = ProgramTrace(current(), label or getattr(f, "__name__", ""))
+    with living(trace):
+        outs = f(*[trace.new_input(t) for t in types])
+        return trace.finish(outs, name)
+
+
+def check_array(x: Any, what: str = "") -> Type:
+    """The type of `x`; raises a DTypeError naming `what` when it is no array or scalar."""
+    try:
+        return type_of(x)
+    except TypeError:
+        kind = f"a NumPy array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"{x!r} of type {type(x).__name__}"
+        raise DTypeError(
+            f"{what or 'an operand'} is {kind[:200]}: expected an array or a number of a dtype that fdl has. "
+            f"Convert it with fdl.numpy.asarray, or pass it as a static argument.{at(user_source())}"
+        ) from None
+
+
+# --- slots that `fdl/__init__.py` fills -----------------------------------------------------------
+
+
+def run_reference(primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+    """The outputs of an operation by its NumPy definition, as Arrays."""
+    types = infer(primitive, [type_of(x) for x in inputs], params)
+    with np.errstate(all="ignore"):
+        out = primitive.reference(*[as_numpy(x) for x in inputs], **params)
+    outs = out if primitive.multiple else (out,)
+    return [_result(o, t) for o, t in zip(outs, types, strict=True)]
+
+
+def _result(data: Any, t: Type) -> Array:
+    data = np.asarray(data)
+    assert data.shape == t.shape and data.dtype == t.dtype, f"reference gave {data.dtype}{data.shape}, abstract evaluation {t}"
+    if data.base is not None or not data.flags.owndata or not data.flags.writeable:
+        data = np.array(data, order="C", copy=True)
+    return Array(data, t.weak)
+
+
+EAGER: Callable[[Primitive, Sequence[Any], Params], list[Any]] = run_reference
+"""Runs one operation outside `jit`."""
+
+COMPILE: Callable[..., Any] | None = None
+"""Compiles a program: `COMPILE(program, options) -> callable(list of arrays) -> list of Arrays`."""
+
+
+def install(*, eager: Callable[..., list[Any]] | None = None, compile: Callable[..., Any] | None = None) -> None:
+    """Fills the slots: how single operations run, and how programs are compiled."""
+    global EAGER, COMPILE
+    EAGER = eager or EAGER
+    COMPILE = compile or COMPILE
+
+
+__all__ = [
+    "COMPILE", "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "bind", "check_array", "current",
+    "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "prune", "record", "run_reference", "sourced", "using",
+]  # fmt: skip

@@ -1,0 +1,103 @@
+"""Batching: each value may have one more axis, over which the function is mapped.
+
+`BatchTrace` applies each primitive's batch rule, whose own operations go to the parent trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import MissingRuleError, at, user_source
+from ..ir import Program, Type, type_of
+from ..ops.elementwise import move_axis
+from ..primitive import Primitive, lookup
+from ..trace import Params, Trace, Tracer, bind, current, living, record, using
+from .jvp import program_function
+
+
+class BatchTracer(Tracer):
+    """A value with a batch axis, which its `type` leaves out."""
+
+    __slots__ = ("axis", "value")
+
+    def __init__(self, trace: Trace, value: Any, axis: int) -> None:
+        self.trace, self.value, self.axis, self.source = trace, value, axis, ""
+
+    @property
+    def type(self) -> Type:  # type: ignore[override]
+        t = type_of(self.value)
+        return Type(t.shape[: self.axis] + t.shape[self.axis + 1 :], t.dtype, t.weak)
+
+
+class BatchTrace(Trace):
+    """Applies batch rules over an axis of `size` elements."""
+
+    def __init__(self, parent: Trace, size: int, label: str = "") -> None:
+        self.parent, self.size, self.label = parent, size, label
+
+    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        assert self.parent is not None
+        own = [isinstance(x, BatchTracer) and x.trace is self for x in inputs]
+        if not any(own):
+            return self.parent.process(primitive, inputs, params)
+        values = [x.value if mine else x for x, mine in zip(inputs, own, strict=True)]
+        axes = [x.axis if mine else None for x, mine in zip(inputs, own, strict=True)]
+        rule = primitive.batch
+        if rule is None:
+            try:
+                primitive.rule("batch")
+            except MissingRuleError as e:
+                raise MissingRuleError(f"{e}{at(user_source())}") from None
+        with using(self.parent):
+            outs, out_axes = rule(self.size, values, axes, **params)  # type: ignore[misc]
+        if not primitive.multiple:
+            outs, out_axes = [outs], [out_axes]
+        return [x if a is None else BatchTracer(self, x, a) for x, a in zip(outs, out_axes, strict=True)]
+
+
+def batch_flat(
+    f: Callable[..., Sequence[Any]], size: int, args: Sequence[Any], axes: Sequence[int | None], label: str = ""
+) -> tuple[list[Any], list[int | None]]:
+    """The outputs of a flat function mapped over the given axes, and the axis of each output (None: not batched)."""
+    trace = BatchTrace(current(), size, label or getattr(f, "__name__", ""))
+    with living(trace):
+        outs = f(*[x if a is None else BatchTracer(trace, x, a) for x, a in zip(args, axes, strict=True)])
+        own = [isinstance(x, BatchTracer) and x.trace is trace for x in outs]
+    return (
+        [x.value if mine else x for x, mine in zip(outs, own, strict=True)],
+        [x.axis if mine else None for x, mine in zip(outs, own, strict=True)],
+    )
+
+
+def with_batch_axis(x: Any, axis: int | None, size: int) -> Any:
+    """`x` with its batch axis in front, repeated `size` times when it has none."""
+    if axis is not None:
+        return move_axis(x, axis, 0)
+    shape = type_of(x).shape
+    return bind(lookup("broadcast"), x, shape=(size, *shape), axes=tuple(range(1, len(shape) + 1)))
+
+
+def batch_program(
+    program: Program, size: int, batched: tuple[bool, ...], force: tuple[bool, ...] | None = None
+) -> tuple[Program, tuple[bool, ...]]:
+    """`program` over inputs of which the marked ones have a batch axis in front, and which outputs have one.
+
+    `force` marks outputs that get a batch axis even where they need none.
+    """
+
+    def make() -> tuple[Program, tuple[bool, ...]]:
+        out_batched: list[bool] = []
+
+        def f(*args: Any) -> list[Any]:
+            outs, axes = batch_flat(program_function(program), size, args, [0 if b else None for b in batched])
+            must = force or (False,) * len(outs)
+            out_batched[:] = [m or a is not None for m, a in zip(must, axes, strict=True)]
+            return [with_batch_axis(x, a, size) if b else x for x, a, b in zip(outs, axes, out_batched, strict=True)]
+
+        types = [Type((size, *t.shape), t.dtype, t.weak) if b else t for t, b in zip(program.in_types, batched, strict=True)]
+        result, captured = record(f, types, name=f"batch_{program.name}")
+        assert not captured
+        return result, tuple(out_batched)
+
+    return program.cached(("batch", size, batched, force), make)  # type: ignore[no-any-return]
