@@ -68,7 +68,7 @@ def _reference(a: np.ndarray, b: np.ndarray, *, contract: Pair, batch: Pair) -> 
     k = math.prod(a.shape[i] for i in contract[0])
     left = working(a).transpose(*batch[0], *a_free, *contract[0]).reshape(*shared, math.prod(m), k)
     right = working(b).transpose(*batch[1], *contract[1], *b_free).reshape(*shared, k, math.prod(n))
-    return np.matmul(left, right).reshape(*shared, *m, *n).astype(a.dtype)
+    return np.asarray(np.matmul(left, right)).reshape((*shared, *m, *n)).astype(a.dtype)
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, contract: Pair, batch: Pair) -> tuple[Any, Any]:

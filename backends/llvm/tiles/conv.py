@@ -10,14 +10,13 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.target import Target
-from fdl.backends.llvm.tiles.matmul import best_rows, column_counts, row_tiles, run_tile, set_job
+from fdl.backends.llvm.tiles.cut import best_rows, column_counts, row_tiles, run_tile, set_job
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
@@ -33,7 +32,7 @@ from fdl.backends.llvm.tiles.micro import (
     simd,
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
-from fdl.backends.llvm.tiles.parts import TileFunction, tile
+from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import (
     Axis,
@@ -236,8 +235,7 @@ def _entry(g: Gather, call: Call) -> Code:
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1")]
     params += [("i64", f"s{i}") for i in range(count)] + [("i64", "row0")]
     one_row = len(call.outputs[0].shape) == 2
-    facts = hashlib.sha256(repr((g, one_row)).encode()).hexdigest()[:16]
-    code = Code(f"fdl_tile_conv_{facts}", params)
+    code = Code(digest("conv", g, one_row), params)
     segments = g.outer_taps * g.inner.taps
     filters = code.at(s.element, "%scratch", g.edge_elements)
     body = _Body(

@@ -10,7 +10,6 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from math import prod
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.conv import NARROW, dot
-from fdl.backends.llvm.tiles.matmul import best_rows, column_counts, row_tiles, run_tile, set_job
+from fdl.backends.llvm.tiles.cut import best_rows, column_counts, row_tiles, run_tile, set_job
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
@@ -34,7 +33,7 @@ from fdl.backends.llvm.tiles.micro import (
     simd,
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
-from fdl.backends.llvm.tiles.parts import TileFunction, tile
+from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import (
     Axis,
@@ -243,8 +242,7 @@ def _entry(g: Correlate, call: Call) -> Code:
     number = sum(len(ref.shape) for ref in (*call.outputs, *call.inputs))
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1"), *(("i64", f"s{i}") for i in range(number))]
     images = f"%s{len(call.outputs[0].shape)}"
-    facts = hashlib.sha256(repr((g, images, number)).encode()).hexdigest()[:16]
-    code = Code(f"fdl_tile_conv_filter_grad_{facts}", params)
+    code = Code(digest("conv_filter_grad", g, images, number), params)
     job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
     count = code.let("alloca i64")
     table = code.at("i8", "%scratch", g.edge_bytes)

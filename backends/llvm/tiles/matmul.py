@@ -6,21 +6,27 @@ place where its rows are contiguous (packing it never paid, up to 1536³); other
 use, Bᵀ by transposing blocks in registers.  A transposed C is computed as Cᵀ = Bᵀ Aᵀ.  Where Bᵀ has few rows to serve, and for
 matrix times vector, `dots` runs vectors along K instead.
 
-Rows are cut into equal panels that overlap at the end, columns into panels of 3, 2 and 1 vectors such that a narrow one is
-only met where N is narrow.
-
 May be imported by: the tile emitters of this package.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
+from fdl.backends.llvm.tiles.cut import (
+    RowTile,
+    column_counts,
+    column_counts_at,
+    row_choices,
+    row_tiles,
+    run_tile,
+    set_job,
+    static,
+)
 from fdl.backends.llvm.tiles.dots import dots, dots_tiles
+from fdl.backends.llvm.tiles.half import HalfMatmul, write_half
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
@@ -30,23 +36,19 @@ from fdl.backends.llvm.tiles.micro import (
     DEPTH,
     JOB_WORDS,
     LIST,
-    MICRO_PARAMS,
     SEGMENTS,
     Simd,
     micro_kernel,
-    micro_symbol,
     simd,
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
-from fdl.backends.llvm.tiles.parts import TileFunction, tile
+from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
-from fdl.backends.loops.ir import Call, Const, Ref, Value
+from fdl.backends.loops.ir import Call, Ref
+from fdl.tracer.dtypes import bfloat16, float16
 
 DEPTH_BLOCK = 512
 """Steps of k between two visits of C: a panel of B this deep stays in the second-level cache."""
-
-
-# --- the cut into tiles -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _panels(walk: _Walk, b: str) -> None:
 
 def _groups(code: Code, plan: Plan, n: str) -> Iterator[tuple[int, Sequence[int], str, str]]:
     """(vectors, row choices, first column, number of panels) of each panel width."""
-    counts = _column_counts(code, plan, n)
+    counts = column_counts_at(code, plan.s, [nv for nv, _ in plan.tiles], n)
     start = "0"
     for nv, rows in plan.tiles:
         yield nv, rows, start, counts[nv]
@@ -208,9 +210,9 @@ def way_to_pack(b_k: int, b_n: int) -> str | None:
 def write_matmul(call: Call, target: Target) -> TileFunction | None:
     """The matmul of `call`, or None where its dtypes or strides have no vector form."""
     dtypes = {ref.buffer.dtype for ref in (*call.outputs, *call.inputs)}
-    s = simd(next(iter(dtypes)), target) if len(dtypes) == 1 else None
-    if s is None:
+    if len(dtypes) != 1:
         return None
+    (dtype,) = dtypes
     c, a, b = _operand("out0", call.outputs[0]), _operand("in0", call.inputs[0]), _operand("in1", call.inputs[1])
     sizes = ("%s0", "%s1", "%s3")
     if c.strides[1] != 1:
@@ -219,6 +221,14 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
     accumulate = bool(dict(call.attrs).get("accumulate", False))
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1"), *(("i64", f"s{i}") for i in range(6))]
     m, n = c.sizes
+    if dtype in (float16, bfloat16):
+        if c.strides[1] != 1 or a.sizes[1] is None:
+            return None
+        facts = HalfMatmul(dtype, m, n, a.sizes[1], a.strides, b.strides, c.strides[0], accumulate)
+        return write_half(facts, target, (f"%{c.name}", f"%{a.name}", f"%{b.name}"), (sizes[0], sizes[1]), params)
+    s = simd(dtype, target)
+    if s is None:
+        return None
     pointers = [("ptr", f"%{operand.name}") for operand in (c, a, b)]
     extents = [("i64", size) for size in sizes]
     if prefers_dots(m, n, a.strides[1], b.strides[0]):
@@ -247,7 +257,7 @@ def prefers_dots(m: int | None, n: int | None, a_k: int, b_k: int) -> bool:
     """Whether the product runs along k: both operands are contiguous there, and a packed B would serve few rows."""
     if a_k != 1 or b_k != 1:
         return False
-    return n is not None and n <= 2 or m is not None and m <= DOTS_ROWS
+    return (n is not None and n <= 2) or (m is not None and m <= DOTS_ROWS)
 
 
 def _choose(

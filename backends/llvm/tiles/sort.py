@@ -10,10 +10,9 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-
 from fdl.backends.llvm.target import Target
-from fdl.backends.llvm.tiles.matmul import digest, static
-from fdl.backends.llvm.tiles.parts import TileFunction, tile
+from fdl.backends.llvm.tiles.cut import static
+from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
 from fdl.tracer.dtypes import DType, bfloat16, bool_, is_float, is_int

@@ -36,11 +36,11 @@ class Code:
         >>> with code.loop("%n") as loop:
         ...     code.store("float", "0.0", code.at("float", "%p", loop.index))
         >>> code.text().splitlines()[0]
-        'define internal void @zero(ptr %p, i64 %n) {'
+        'define internal void @zero(ptr %p, i64 %n) nounwind {'
     """
 
     def __init__(
-        self, name: str, params: Sequence[tuple[str, str]], *, linkage: str = "internal", attributes: str = ""
+        self, name: str, params: Sequence[tuple[str, str]], *, linkage: str = "internal", attributes: str = "nounwind"
     ) -> None:
         self.name = name
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{p}' for t, p in params)}) {attributes}".rstrip() + " {"
@@ -82,9 +82,10 @@ class Code:
                 return str(folded)
         if name == "mul" and ("0" in (str(a), str(b))):
             return "0"
-        if name == "add" and str(a) == "0" or name == "mul" and str(a) == "1":
+        neutral = "1" if name in ("mul", "sdiv") else "0"
+        if name in ("add", "mul") and str(a) == neutral:
             return str(b)
-        if name in ("add", "sub") and str(b) == "0" or name in ("mul", "sdiv") and str(b) == "1":
+        if str(b) == neutral:
             return str(a)
         return self.let(f"{name} i64 {a}, {b}")
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from fdl.backends.llvm.target import Target
-from fdl.backends.llvm.tiles.matmul import digest, static
+from fdl.backends.llvm.tiles.cut import static
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.pack import transposed
-from fdl.backends.llvm.tiles.parts import TileFunction, tile
+from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call
 

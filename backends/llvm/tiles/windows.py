@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd, prod
 
-from fdl.backends.llvm.tiles.matmul import static
+from fdl.backends.llvm.tiles.cut import static
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref

@@ -22,22 +22,58 @@ from fdl.tracer.ir import Atom, Equation, Program, Variable
 from .context import LoweringError as LoweringError
 from .context import Place, Scope, Unit, native
 from .contract import build_conv, build_conv_filter_grad, build_conv_input_grad, build_dot
+from .control import build_callback, build_cond, build_scan, build_while
+from .indexing import build_dynamic_update_slice, build_gather, build_scatter
 from .inline import callback_equations as callback_equations
 from .inline import inlined
 from .nests import build_concatenate, build_pad, build_reduction, build_stored, unknown
+from .order import build_arg_extremum, build_cumulative, build_sort
 from .uses import analyse, is_alias
+from .windows import build_window_reduce, build_window_scatter, build_window_select
 
 Builder = Callable[[Scope, Equation], None]
 
+def _scan(scope: Scope, e: Equation) -> None:
+    build_scan(write_program, scope, e)
+
+
+def _while(scope: Scope, e: Equation) -> None:
+    build_while(write_program, scope, e)
+
+
+def _cond(scope: Scope, e: Equation) -> None:
+    build_cond(write_program, scope, e)
+
+
 BUILDERS: dict[str, Builder] = {
+    "argmax": build_arg_extremum,
+    "argmin": build_arg_extremum,
+    "callback": build_callback,
     "concatenate": build_concatenate,
+    "cond": _cond,
     "conv": build_conv,
     "conv_filter_grad": build_conv_filter_grad,
     "conv_input_grad": build_conv_input_grad,
+    "cummax": build_cumulative,
+    "cummin": build_cumulative,
+    "cumprod": build_cumulative,
+    "cumsum": build_cumulative,
     "dot_general": build_dot,
+    "dynamic_slice": build_stored,
+    "dynamic_update_slice": build_dynamic_update_slice,
+    "gather": build_gather,
     "iota": build_stored,
     "pad": build_pad,
     "random_bits": build_stored,
+    "scan": _scan,
+    "scatter": build_scatter,
+    "sort": build_sort,
+    "while": _while,
+    "window_max": build_window_reduce,
+    "window_min": build_window_reduce,
+    "window_scatter": build_window_scatter,
+    "window_select": build_window_select,
+    "window_sum": build_window_reduce,
 }
 """Primitive name → what writes its equation. Elementwise, view and reduction primitives need no entry."""
 

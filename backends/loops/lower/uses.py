@@ -32,7 +32,7 @@ _RANDOM_COST = 60
 
 _ELEMENTS = frozenset(
     "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort "
-    "gather scatter dynamic_slice dynamic_update_slice".split()
+    "gather scatter dynamic_update_slice".split()
 )
 """Named builders that read their operands element by element, so that these may be lazy."""
 
@@ -59,7 +59,7 @@ def is_expression(e: Equation) -> bool:
         return True
     if isinstance(low, p.View):
         return not padded_in_pieces(e)
-    return e.primitive.name in ("iota", "random_bits")
+    return e.primitive.name in ("iota", "random_bits", "dynamic_slice")
 
 
 def padded_in_pieces(e: Equation) -> bool:
@@ -90,6 +90,8 @@ def repeats(e: Equation, k: int) -> bool:
     operand = e.inputs[k].type
     if e.primitive.name in _REPEATED:
         return math.prod(e.params["window"]) > 1
+    if e.primitive.name in ("argmax", "argmin"):
+        return True
     if e.primitive.name == "gather":
         return k == 0 and e.outputs[0].type.size > operand.size
     if e.primitive.name in ("scatter", "dynamic_update_slice"):

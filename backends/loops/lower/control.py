@@ -1,0 +1,183 @@
+"""Builders for control flow: scan, while, cond and callbacks become loops and branches around the statements of their programs.
+
+A carry has one buffer for the whole loop.  An iteration computes new values elsewhere and copies them at its end; `fuse` lets most
+copies vanish, by joining them to what computes the value, and a scatter or a dynamic update whose operand dies writes in place.
+Slices of `xs` are read where they lie, and `ys` are written where they end.
+
+May be imported by: `lower/__init__.py`, which gives it `write_program`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Value, While
+from fdl.backends.loops.values import clamp, op, sub
+from fdl.tracer.ir import Atom, Equation, Program, Variable
+
+from .context import Nest, Place, Scope
+from .index import SCALAR
+from .inline import inlined
+from .uses import analyse
+from .windowed import placed
+
+Writer = Callable[[Scope, Program, Sequence[Place]], None]
+
+
+def shaped(scope: Scope, a: Atom) -> Place:
+    """The place of `a` in a buffer whose shape is that of `a` after the place's prefix."""
+    place = scope.stored(a)
+    if place.shape == a.type.shape:
+        return place
+    if not place.prefix:
+        return Place(dataclasses.replace(place.buffer, shape=a.type.shape))
+    copy = Place(scope.temporary(a.type.dtype, a.type.shape))
+    scope.fill(copy, a)
+    return copy
+
+
+def give(inner: Scope, v: Variable, outer: Scope, a: Atom) -> None:
+    """Makes the outer value `a` known inside as `v`: 0-d values as scalars, others where they are."""
+    if v.type.ndim == 0:
+        inner.scalars[v] = outer.scalar(a)
+    else:
+        inner.places[v] = outer.stored(a)
+
+
+def _inside(scope: Scope, program: Program) -> Scope:
+    """A new scope for the statements of a sub-program."""
+    inner = Scope(scope.unit, analyse(program))
+    inner.equation = scope.equation
+    return inner
+
+
+def _carries(scope: Scope, init: Sequence[Atom], outputs: Sequence[Variable]) -> list[Place]:
+    """The buffers of a loop's carries, which hold the initial values: those of the operands themselves where they die here."""
+    places: list[Place] = []
+    for a, v in zip(init, outputs, strict=True):
+        if v not in scope.wanted and v.type.ndim and isinstance(a, Variable):
+            scope.stored(a)
+            own = scope.reusable(a)
+            if own is not None and own.shape == a.type.shape and all(p.buffer.name != own.buffer.name for p in places):
+                scope.places[v] = own
+                places.append(own)
+                continue
+        place = scope.target(v)
+        scope.fill(place, a)
+        places.append(place)
+    return places
+
+
+def _bind_carries(inner: Scope, variables: Sequence[Variable], places: Sequence[Place]) -> None:
+    """Makes the carries known inside; 0-d ones are loaded once."""
+    for v, place in zip(variables, places, strict=True):
+        if v.type.ndim == 0:
+            inner.scalars[v] = Nest(inner).let(place.load(SCALAR), "c")
+        else:
+            inner.places[v] = place
+            inner.owned.add(place.buffer.name)
+
+
+def _update_carries(inner: Scope, outputs: Sequence[Atom], places: Sequence[Place]) -> None:
+    """Puts the new values into the carries' buffers. A value that lies in another carry's buffer is copied out before any is written."""
+    taken = {p.buffer.name for p in places}
+    moved: list[tuple[Atom, Place]] = []
+    for a, place in zip(outputs, places, strict=True):
+        if a.type.ndim and isinstance(a, Variable):
+            source = inner.stored(a)
+            if source == place:
+                continue
+            if source.buffer.name in taken:
+                copy = Place(inner.temporary(a.type.dtype, a.type.shape))
+                inner.fill(copy, a)
+                inner.places[a] = copy
+        moved.append((a, place))
+    for a, place in moved:
+        inner.fill(place, a)
+
+
+def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
+    """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs."""
+    p = e.params
+    body = inlined(p["body"])
+    n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
+    consts, init, xs = e.inputs[:n_consts], e.inputs[n_consts : n_consts + n_carry], e.inputs[n_consts + n_carry :]
+    stacked = [shaped(scope, a) for a in xs]
+    inner = _inside(scope, body)
+    for v, a in zip(body.inputs, consts, strict=False):
+        give(inner, v, scope, a)
+    places = _carries(scope, init, e.outputs[:n_carry])
+    results = [scope.target(v) for v in e.outputs[n_carry:]]
+    step = scope.unit.var("step")
+    scope.unit.ranges[step] = (0, max(length - 1, 0))
+    scope.note(step.name)
+    i: Value = sub(length - 1, step) if p["reverse"] else step
+    _bind_carries(inner, body.inputs[n_consts : n_consts + n_carry], places)
+    for v, place in zip(body.inputs[n_consts + n_carry :], stacked, strict=True):
+        inner.places[v] = Place(place.buffer, (*place.prefix, i))
+    _write_body(write, inner, body, n_carry, places, [Place(r.buffer, (*r.prefix, i)) for r in results])
+    scope.block.append(For(step, Const(length, INDEX), tuple(inner.block), "serial"))
+
+
+def _write_body(write: Writer, inner: Scope, body: Program, n_carry: int, carries: Sequence[Place], ys: Sequence[Place]) -> None:
+    """The body's equations, the `ys` stored where they end, and then the carries updated."""
+    part = Program(body.inputs, body.equations, body.outputs[n_carry:], body.constants, body.values, body.name)
+    write(inner, part, ys)
+    _update_carries(inner, body.outputs[:n_carry], carries)
+
+
+def build_while(write: Writer, scope: Scope, e: Equation) -> None:
+    """while: the condition's statements are the loop's prelude."""
+    p = e.params
+    cond, body = inlined(p["cond"]), inlined(p["body"])
+    n_cond, n = p["n_cond"], p["n_cond"] + p["n_body"]
+    test, inner = _inside(scope, cond), _inside(scope, body)
+    for v, a in zip(cond.inputs, e.inputs[:n_cond], strict=False):
+        give(test, v, scope, a)
+    for v, a in zip(body.inputs, e.inputs[n_cond:n], strict=False):
+        give(inner, v, scope, a)
+    places = _carries(scope, e.inputs[n:], e.outputs)
+    _bind_carries(test, cond.inputs[n_cond:], places)
+    test.owned.clear()
+    write(test, Program(cond.inputs, cond.equations, (), name=cond.name), ())
+    condition = test.scalar(cond.outputs[0])
+    _bind_carries(inner, body.inputs[p["n_body"] :], places)
+    _write_body(write, inner, body, len(places), places, ())
+    scope.block.append(While(tuple(test.block), condition, tuple(inner.block)))
+
+
+def build_cond(write: Writer, scope: Scope, e: Equation) -> None:
+    """cond: a chain of branches, each writing its results where they end."""
+    branches = [inlined(b) for b in e.params["branches"]]
+    index = Nest(scope).let(clamp(scope.index_scalar(e.inputs[0]), 0, len(branches) - 1), "n")
+    for a in e.inputs[1:]:
+        _ = scope.scalar(a) if a.type.ndim == 0 else scope.stored(a)
+    results = [scope.target(v) for v in e.outputs]
+    chain: tuple[If, ...] = ()
+    blocks = []
+    for b in branches:
+        inner = _inside(scope, b)
+        for v, a in zip(b.inputs, e.inputs[1:], strict=True):
+            give(inner, v, scope, a)
+        write(inner, b, results)
+        blocks.append(tuple(inner.block))
+    if len(blocks) == 1:
+        scope.block.extend(blocks[0])
+        return
+    last = blocks[-1]
+    for k in range(len(blocks) - 2, -1, -1):
+        chain = (If(op("eq", index, Const(k, INDEX)), blocks[k], last),)
+        last = chain
+    scope.block.extend(chain)
+
+
+def build_callback(scope: Scope, e: Equation) -> None:
+    """callback: a Python function on whole buffers, on the calling thread."""
+    windows = [placed(scope.stored(a), a.type.shape) for a in e.inputs]
+    inputs = tuple(w.ref(range(len(w.shape))) for w in windows)
+    outputs = tuple(placed(scope.target(v), v.type.shape) for v in e.outputs)
+    refs = tuple(w.ref(range(len(w.shape))) for w in outputs)
+    scope.block.append(Callback(scope.unit.slots[id(e)], inputs, refs))
+
+

@@ -1,0 +1,233 @@
+"""Builders for gather, scatter and dynamic slices.
+
+An index is clamped before it is used, whatever the mode; mode "raise" records a failure besides, with the index, the axis and its
+length.  Updates are written in order, each element of the window independently of the others, so that the result is the same on any
+number of threads; they are written into the operand's own memory when nothing else reads it any more.
+
+May be imported by: `lower/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
+from fdl.backends.loops.values import add, conjunction, const, convert, op, select, sub
+from fdl.tracer import dtypes
+from fdl.tracer.ir import Atom, Equation
+
+from .context import GENERATORS, Nest, Place, Scope, accumulator
+from .contract import cut
+from .index import ZERO, At, Shape
+
+PARALLEL_UPDATES = 1 << 15
+"""Elements from which a scatter's windows are divided among threads."""
+WINDOW_BLOCK = 64
+"""The least number of window elements that one thread updates."""
+
+# --- positions ------------------------------------------------------------------------------------
+
+
+def _as_index(nest: Nest, x: Value) -> Value:
+    """An integer as an int64; a uint64 beyond its range as the largest one."""
+    if x.dtype == dtypes.uint64:
+        x = nest.let(op("min", x, Const(2**63 - 1, dtypes.uint64)))
+    return nest.let(convert(x, INDEX), "n")
+
+
+def _position(scope: Scope, nest: Nest, e: Equation, shape: Shape, indices: Atom, batch: Sequence[Value]) -> tuple[list[Value], Value]:
+    """The clamped index along each indexed axis, and whether all were in range; records a failure in mode "raise"."""
+    axes, mode = e.params["axes"], e.params["mode"]
+    given = [
+        _as_index(nest, nest.element(indices, At(indices.type.shape, (*batch, Const(k, INDEX))))) for k in range(len(axes))
+    ]
+    inside = [
+        nest.let(op("and", op("ge", i, ZERO), op("lt", i, Const(shape[a], INDEX))), "ok") for i, a in zip(given, axes, strict=True)
+    ]
+    ok = nest.let(conjunction(*inside), "ok")
+    if mode == "raise":
+        _check(scope, nest, e, shape, given, inside, ok)
+    safe = [
+        nest.let(op("min", op("max", i, ZERO), Const(max(shape[a] - 1, 0), INDEX)), "n") for i, a in zip(given, axes, strict=True)
+    ]
+    return safe, ok
+
+
+def _check(
+    scope: Scope, nest: Nest, e: Equation, shape: Shape, given: Sequence[Value], inside: Sequence[Value], ok: Value
+) -> None:
+    """Records the first index out of range; the values shown are the index as the user counts, the axis and its size."""
+    name, axes = e.primitive.name, e.params["axes"]
+    bad, axis, size = given[-1], Const(axes[-1], INDEX), Const(shape[axes[-1]], INDEX)
+    for i, a, fine in reversed(list(zip(given[:-1], axes[:-1], inside[:-1], strict=True))):
+        bad, axis, size = (select(fine, x, y) for x, y in ((bad, i), (axis, Const(a, INDEX)), (size, Const(shape[a], INDEX))))
+    shown = select(op("lt", bad, ZERO), sub(bad, size), bad)
+    opt_out = '"fill"' if name == "gather" else '"drop"'
+    message = (
+        f"{name}: index {{0}} is out of bounds for axis {{1}} of size {{2}}. "
+        f'Correct the index, or choose mode="clip" or mode={opt_out}.'
+    )
+    nest.do(Check(ok, scope.unit.site(message, e), (shown, axis, size)))
+
+
+def _joined(axes: Shape, at: Sequence[Value], rest: Sequence[Value], ndim: int) -> tuple[Value, ...]:
+    """Indices of an operand from those along the indexed axes and those of the window."""
+    chosen, others = dict(zip(axes, at, strict=True)), iter(rest)
+    return tuple(chosen[a] if a in chosen else next(others) for a in range(ndim))
+
+
+def _rest(shape: Shape, axes: Shape) -> Shape:
+    return tuple(n for a, n in enumerate(shape) if a not in axes)
+
+
+# --- gather ---------------------------------------------------------------------------------------
+
+
+def build_gather(scope: Scope, e: Equation) -> None:
+    """gather: for each index tuple of the batch, the window of `x` there."""
+    x, indices = e.inputs
+    out, axes, mode = e.outputs[0], e.params["axes"], e.params["mode"]
+    batch = indices.type.shape[:-1]
+    place = None if out.type.ndim == 0 else scope.target(out)
+    empty = any(x.type.shape[a] == 0 for a in axes)
+    nest = Nest(scope)
+    outer = nest.over(batch)
+    at, ok = _position(scope, nest, e, x.type.shape, indices, outer.index)
+    inner = nest.over(_rest(x.type.shape, axes), "j")
+    value: Value = const(_plain(e.params["fill"], out.type.dtype), out.type.dtype)
+    if not empty:
+        found = nest.element(x, At(x.type.shape, _joined(axes, at, inner.index, x.type.ndim)))
+        value = nest.let(select(ok, found, value)) if mode == "fill" else found
+    if place is None:
+        scope.scalars[out] = value
+        return
+    nest.store(place, At(out.type.shape, (*outer.index, *inner.index)), value)
+    nest.close()
+
+
+def _plain(fill: object, dtype: dtypes.DType) -> bool | int | float:
+    """A fill value as a Python number; None is 0."""
+    number = 0 if fill is None else getattr(fill, "item", lambda: fill)()
+    if dtype == BOOL:
+        return bool(number)
+    return int(number) if dtypes.is_int(dtype) else float(number)  # type: ignore[call-overload,no-any-return]
+
+
+# --- scatter --------------------------------------------------------------------------------------
+
+
+def updated(scope: Scope, e: Equation) -> Place:
+    """Where the first operand's value lies to be written over: its own memory where it dies here, else a copy."""
+    x, out = e.inputs[0], e.outputs[0]
+    if out not in scope.wanted:
+        scope.stored(x)
+        place = scope.reusable(x)
+        if place is not None and place.shape == out.type.shape:
+            scope.places[out] = place
+            return place
+    place = scope.target(out)
+    scope.fill(place, x)
+    return place
+
+
+_COMBINE = {"add": "add", "mul": "mul", "min": "min", "max": "max"}
+
+
+def build_scatter(scope: Scope, e: Equation) -> None:
+    """scatter: `x` with windows of updates combined into it, in order."""
+    x, indices, updates = e.inputs
+    out = e.outputs[0]
+    wide = accumulator(out.type.dtype)
+    if wide == out.type.dtype or e.params["op"] == "set":
+        _write_updates(scope, e, updated(scope, e), indices, updates)
+        return
+    # The half types are summed in float32, and rounded once.
+    copy = Place(scope.temporary(wide, out.type.shape, "wide"))
+    _converted(scope, out.type.shape, copy, x)
+    _write_updates(scope, e, copy, indices, updates)
+    place = scope.target(out)
+    nest = Nest(scope)
+    at = nest.over(out.type.shape)
+    nest.store(place, at, nest.let(convert(nest.let(copy.load(at)), out.type.dtype)))
+    nest.close()
+
+
+def _converted(scope: Scope, shape: Shape, place: Place, x: Atom) -> None:
+    nest = Nest(scope)
+    at = nest.over(shape)
+    nest.store(place, at, nest.let(convert(nest.element(x, at), place.buffer.dtype)))
+    nest.close()
+
+
+def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updates: Atom) -> None:
+    axes, mode, shape = e.params["axes"], e.params["mode"], e.outputs[0].type.shape
+    if updates.type.size == 0:
+        return
+    batch, rest = indices.type.shape[:-1], _rest(shape, axes)
+    count = math.prod(batch)
+    nest = Nest(scope)
+    blocks = cut(rest[-1], rest[-1] // WINDOW_BLOCK) if rest and updates.type.size >= PARALLEL_UPDATES and rest[-1] else None
+    if blocks is not None and blocks.count == 1:
+        blocks = None
+    first = nest.loop(blocks.count, stem="p") if blocks else ZERO
+    outer = tuple(nest.loop(n, "serial" if count > 1 else "parallel", "u") for n in batch)
+    at, ok = _position(scope, nest, e, shape, indices, outer)
+    if mode != "clip":
+        nest.branch(ok)
+    if blocks:
+        from_block = nest.loop(blocks.extent(first), stem="j")
+        lead = tuple(nest.loop(n, stem="j") for n in rest[:-1])
+        inner = (*lead, add(first_of(first, blocks.step), from_block))
+    else:
+        inner = tuple(nest.loop(n, stem="j") for n in rest)
+    if mode == "clip" or 0 not in shape:
+        target = At(shape, _joined(axes, at, inner, len(shape)))
+        value = convert(nest.element(updates, At(updates.type.shape, (*outer, *inner))), place.buffer.dtype)
+        if e.params["op"] != "set":
+            value = op(_COMBINE[e.params["op"]], place.load(target), value)
+        nest.store(place, target, value)
+    nest.close()
+
+
+def first_of(block: Value, step: int) -> Value:
+    """The first position of a block."""
+    return op("mul", block, Const(step, INDEX))
+
+
+# --- dynamic slices -------------------------------------------------------------------------------
+
+
+def starts(nest: Nest, shape: Shape, sizes: Sequence[int], given: Sequence[Atom]) -> tuple[Value, ...]:
+    """The starts of a slice of `sizes`, clamped so that it lies inside `shape`."""
+    found = []
+    for n, size, a in zip(shape, sizes, given, strict=True):
+        if n == size:
+            found.append(ZERO)
+            continue
+        i = _as_index(nest, nest.element(a, At((), ())))
+        found.append(nest.let(op("min", op("max", i, ZERO), Const(n - size, INDEX)), "n"))
+    return tuple(found)
+
+
+def _dynamic_slice(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
+    x, *given = e.inputs
+    offset = starts(nest, x.type.shape, e.params["sizes"], given)
+    return nest.element(x, At(x.type.shape, tuple(add(s, i) for s, i in zip(offset, index, strict=True))))
+
+
+GENERATORS["dynamic_slice"] = _dynamic_slice
+
+
+def build_dynamic_update_slice(scope: Scope, e: Equation) -> None:
+    """dynamic_update_slice: `x` with a block written over, its start clamped so that it fits."""
+    x, update, *given = e.inputs
+    place = updated(scope, e)
+    if update.type.size == 0:
+        return
+    nest = Nest(scope)
+    offset = starts(nest, x.type.shape, update.type.shape, given)
+    at = nest.over(update.type.shape)
+    target = tuple(add(s, i) for s, i in zip(offset, at.index, strict=True))
+    nest.store(place, At(x.type.shape, target), nest.element(update, at))
+    nest.close()

@@ -1,0 +1,190 @@
+"""Builders for windows: pooling, and the derivatives of max pooling.
+
+Each output is a small serial loop over its window.  What pads an array is in no window: the identity in a reduction, skipped in a
+selection.
+
+May be imported by: `lower/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fdl.backends.loops.ir import BOOL, INDEX, Carry, Const, Kind, Value
+from fdl.backends.loops.values import add, bounds, conjunction, const, convert, flatten, mul, op, select
+from fdl.tracer import dtypes
+from fdl.tracer.ir import Atom, Equation
+
+from .context import Nest, Place, Scope, accumulator, identity_of
+from .index import ZERO, At, Shape
+
+_REDUCE = {"window_sum": "add", "window_max": "max", "window_min": "min"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    window: Shape
+    strides: Shape
+    low: Shape
+    dilation: Shape
+    size: Shape
+    """The sizes of the array under the windows."""
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes along which a window has several elements."""
+        return tuple(a for a, n in enumerate(self.window) if n > 1)
+
+    def source(self, nest: Nest, out: Sequence[Value], tap: Sequence[Value]) -> tuple[tuple[Value, ...], Value]:
+        """The position under element `tap` of window `out`, clamped into the array, and whether it was inside."""
+        where, inside = [], []
+        for o, k, s, lo, d, n in zip(out, tap, self.strides, self.low, self.dilation, self.size, strict=True):
+            i = add(mul(o, s), mul(k, d), -lo)
+            least, most = bounds(i, nest.ranges)
+            if least < 0:
+                inside.append(op("ge", i, ZERO))
+            if most >= n:
+                inside.append(op("lt", i, Const(n, INDEX)))
+            i = op("max", i, ZERO) if least < 0 else i
+            where.append(op("min", i, Const(n - 1, INDEX)) if most >= n else i)
+        return tuple(where), conjunction(*inside)
+
+    def overlap(self, axis: int) -> bool:
+        """Whether windows next to each other along an axis share elements, or reach outside the array."""
+        reach = (self.window[axis] - 1) * self.dilation[axis] + 1
+        return reach > self.strides[axis]
+
+
+def _geometry(e: Equation) -> _Geometry:
+    p = e.params
+    low = tuple(lo for lo, _ in p["padding"])
+    return _Geometry(tuple(p["window"]), tuple(p["strides"]), low, tuple(p["dilation"]), e.inputs[0].type.shape)
+
+
+def build_window_reduce(scope: Scope, e: Equation) -> None:
+    """window_sum, window_max, window_min."""
+    x, out = e.inputs[0], e.outputs[0]
+    g, name = _geometry(e), _REDUCE[e.primitive.name]
+    dtype = accumulator(x.type.dtype) if name == "add" else x.type.dtype
+    place = scope.target(out)
+    if out.type.size == 0:
+        return
+    identity = identity_of(name, dtype)
+    nest = Nest(scope)
+    at = nest.over(out.type.shape)
+
+    def term(taps: tuple[Value, ...]) -> Value:
+        if x.type.size == 0:
+            return identity
+        where, inside = g.source(nest, at.index, _full(g, taps))
+        value = convert(nest.element(x, At(g.size, where)), dtype)
+        return nest.let(select(nest.let(inside), nest.let(value), identity)) if inside != Const(True, BOOL) else value
+
+    total = nest.reduce(name, dtype, [g.window[a] for a in g.axes], term, stem="w")
+    nest.store(place, at, nest.let(convert(total, out.type.dtype)))
+    nest.close()
+
+
+def _full(g: _Geometry, taps: Sequence[Value]) -> tuple[Value, ...]:
+    """The place in a window for every axis, from those of the axes that have more than one."""
+    chosen = dict(zip(g.axes, taps, strict=True))
+    return tuple(chosen.get(a, ZERO) for a in range(len(g.window)))
+
+
+def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: Sequence[Value], also: Atom | None) -> tuple[Value, Value]:
+    """The number of the place of the first extremum in a window (-1 where all is padding), and the element of `also` there."""
+    dtype, number = x.type.dtype, dtypes.int32
+    extents = [g.window[a] for a in g.axes]
+    carried = [(dtype, const(0, dtype)), (number, Const(-1, number))]
+    if also is not None:
+        carried.append((also.type.dtype, const(0, also.type.dtype)))
+
+    def step(taps: tuple[Value, ...], state: list[Value]) -> list[Value]:
+        where, inside = g.source(nest, out, _full(g, taps))
+        value, best, at = nest.element(x, At(g.size, where)), state[0], state[1]
+        better = op("gt" if name == "max" else "lt", value, best)
+        if dtypes.is_float(dtype):
+            better = op("and", op("or", better, op("ne", value, value)), op("eq", best, best))
+        take = op("or", better, op("lt", at, Const(0, number)))
+        take = nest.let(op("and", take, nest.let(inside)), "take")
+        new = [value, convert(flatten(taps, extents), number)]
+        if also is not None:
+            new.append(nest.element(also, At(g.size, where)))
+        return [nest.let(select(take, n, s)) for n, s in zip(new, state, strict=True)]
+
+    def level(k: int, taps: tuple[Value, ...], state: list[Value]) -> list[Value]:
+        if k == len(extents):
+            return step(taps, state)
+        i = nest.loop(extents[k], "serial", "w")
+        variables = [nest.carry(s.dtype) for s in state]
+        new = level(k + 1, (*taps, i), list(variables))
+        results = [scopeless(nest, s.dtype) for s in state]
+        nest.end([Carry(v, s, n, r) for v, s, n, r in zip(variables, state, new, results, strict=True)])
+        return list(results)
+
+    state = level(0, (), [init for _, init in carried])
+    return state[1], state[2] if also is not None else ZERO
+
+
+def scopeless(nest: Nest, dtype: dtypes.DType) -> Value:
+    """A new variable for a loop's result."""
+    return nest.unit.var("s", dtype)
+
+
+def build_window_select(scope: Scope, e: Equation) -> None:
+    """window_select: the element of `t` at the first extremum of each window of `x`."""
+    x, t = e.inputs
+    out, g = e.outputs[0], _geometry(e)
+    place = scope.target(out)
+    if out.type.size == 0:
+        return
+    nest = Nest(scope)
+    at = nest.over(out.type.shape)
+    value: Value = const(0, out.type.dtype)
+    if x.type.size:
+        value = _extremum(nest, g, e.params["op"], x, at.index, t)[1]
+    nest.store(place, at, value)
+    nest.close()
+
+
+def build_window_scatter(scope: Scope, e: Equation) -> None:
+    """window_scatter: zeros, with each `ct` added where its window of `x` has its first extremum.
+
+    Windows that overlap are walked in order; axes without windows, and windows that do not overlap, are independent.
+    """
+    x, ct = e.inputs
+    out, g = e.outputs[0], _geometry(e)
+    wide = accumulator(out.type.dtype)
+    place = scope.target(out) if wide == out.type.dtype else Place(scope.temporary(wide, out.type.shape, "wide"))
+    if out.type.size == 0:
+        return
+    zero = Nest(scope)
+    everywhere = zero.over(out.type.shape)
+    zero.store(place, everywhere, const(0, wide))
+    zero.close()
+    if ct.type.size:
+        _add_at_extrema(scope, e, place, g)
+    if wide != out.type.dtype:
+        nest = Nest(scope)
+        at = nest.over(out.type.shape)
+        nest.store(scope.target(out), at, nest.let(convert(nest.let(place.load(at)), out.type.dtype)))
+        nest.close()
+
+
+def _add_at_extrema(scope: Scope, e: Equation, place: Place, g: _Geometry) -> None:
+    x, ct = e.inputs
+    nest = Nest(scope)
+    kinds: list[Kind] = ["serial" if g.overlap(a) else "parallel" for a in range(x.type.ndim)]
+    at = At(ct.type.shape, tuple(nest.loop(n, kind) for n, kind in zip(ct.type.shape, kinds, strict=True)))
+    found, _ = _extremum(nest, g, e.params["op"], x, at.index, None)
+    value = nest.let(convert(nest.element(ct, at), place.buffer.dtype))
+    taps = tuple(nest.loop(g.window[a], "serial", "w") for a in g.axes)
+    extents = [g.window[a] for a in g.axes]
+    where, inside = g.source(nest, at.index, _full(g, taps))
+    if inside != Const(True, BOOL):
+        nest.branch(nest.let(inside))
+    here = op("eq", found, convert(flatten(taps, extents), dtypes.int32))
+    target = At(g.size, where)
+    nest.store(place, target, op("add", place.load(target), select(here, value, const(0, place.buffer.dtype))))
+    nest.close()
