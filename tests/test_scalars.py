@@ -22,7 +22,7 @@ FLOATS = dtypes.FLOATS
 PRECISION = {dtypes.float16: (11, -14), dtypes.bfloat16: (8, -126), dtypes.float32: (24, -126), dtypes.float64: (53, -1022)}
 """Float dtype → (bits of the significand, lowest exponent of a normal number)."""
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=100)
 
 
 def apply(name: str, *operands: Any, dtype: Any, result: Any = None) -> Any:
@@ -53,7 +53,7 @@ def nearest(x: Fraction, dtype: Any) -> float:
     unit = Fraction(2) ** (max(exponent, lowest) - precision + 1)
     rounded = round(x / unit) * unit  # Fraction's `round` takes ties to even
     if abs(rounded) >= Fraction(2) ** (2 - lowest):  # the highest exponent is 1 - lowest
-        return math.copysign(math.inf, x)
+        return math.inf if x > 0 else -math.inf
     return float(rounded)
 
 
@@ -88,9 +88,9 @@ def same(x: float, y: float) -> bool:
 
 
 def test_the_table_is_complete() -> None:
-    names = """add sub mul div rem neg abs sign max min pow floor ceil round trunc sqrt rsqrt cbrt exp exp2 expm1 log log1p sin cos
-    tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv nextafter is_finite not and or xor
-    shift_left shift_right_logical shift_right_arithmetic population_count clz eq ne lt le gt ge select convert bitcast
+    names = """add sub mul div rem neg abs sign max min pow floor ceil round trunc sqrt rsqrt cbrt exp exp2 expm1 log log1p
+    sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv nextafter is_finite not and or
+    xor shift_left shift_right_logical shift_right_arithmetic population_count clz eq ne lt le gt ge select convert bitcast
     threefry_bits32 threefry_bits64 threefry0 threefry1"""
     assert sorted(SCALARS) == sorted(names.split())
 
@@ -160,8 +160,8 @@ def test_integer_arithmetic(dtype: Any, data: st.DataObject) -> None:
     for name, definition in INTEGER.items():
         operands = (x, y)[: SCALARS[name].arity]
         assert apply(name, *operands, dtype=dtype) == wrap(definition(*operands), dtype), (name, operands)
-    for name, definition in {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}.items():
-        assert apply(name, x, y, dtype=dtype) is definition, name
+    for name, expected in {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}.items():
+        assert apply(name, x, y, dtype=dtype) is expected, name
 
 
 @pytest.mark.parametrize("dtype", INTS, ids=lambda d: dtypes.SHORT[d])
@@ -188,15 +188,15 @@ def test_the_smallest_integer_wraps() -> None:
 
 
 def test_bool() -> None:
-    for name, definition in {
-        "add": lambda x, y: x or y, "max": lambda x, y: x or y, "or": lambda x, y: x or y, "mul": lambda x, y: x and y,
-        "min": lambda x, y: x and y, "and": lambda x, y: x and y, "xor": lambda x, y: x != y, "lt": lambda x, y: y and not x,
-        "eq": lambda x, y: x == y,
-    }.items():  # fmt: skip
-        for x in (False, True):
-            for y in (False, True):
-                assert apply(name, x, y, dtype=dtypes.bool_) is definition(x, y), name
-    assert apply("not", True, dtype=dtypes.bool_) is False
+    for x in (False, True):
+        for y in (False, True):
+            either, both = x or y, x and y
+            for name, expected in {
+                "add": either, "max": either, "or": either, "mul": both, "min": both, "and": both, "xor": x != y,
+                "eq": x == y, "ne": x != y, "lt": y and not x, "le": y or not x, "gt": x and not y, "ge": x or not y,
+            }.items():  # fmt: skip
+                assert apply(name, x, y, dtype=dtypes.bool_) is expected, name
+        assert apply("not", x, dtype=dtypes.bool_) is (not x)
 
 
 # --- floats: exact operations -----------------------------------------------------------------------
@@ -228,8 +228,8 @@ def test_float_arithmetic_is_correctly_rounded(dtype: Any, data: st.DataObject) 
 @quick
 def test_float_comparison_and_rounding(dtype: Any, data: st.DataObject) -> None:
     x, y = data.draw(floats(dtype)), data.draw(floats(dtype))
-    for name, definition in {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}.items():
-        assert apply(name, x, y, dtype=dtype) is definition, name
+    for name, expected in {"eq": x == y, "ne": x != y, "lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y}.items():
+        assert apply(name, x, y, dtype=dtype) is expected, name
     unordered = math.isnan(x) or math.isnan(y)
     assert apply("max", x, y, dtype=dtype) == max(x, y) or unordered
     assert apply("min", x, y, dtype=dtype) == min(x, y) or unordered
@@ -239,8 +239,8 @@ def test_float_comparison_and_rounding(dtype: Any, data: st.DataObject) -> None:
     assert same(apply("sign", x, dtype=dtype), x if x == 0 or math.isnan(x) else math.copysign(1, x))
     assert apply("select", True, x, y, dtype=dtype) == x or math.isnan(x)
     if math.isfinite(x):
-        for name, whole in {"floor": math.floor, "ceil": math.ceil, "round": round, "trunc": math.trunc}.items():
-            assert same(apply(name, x, dtype=dtype), math.copysign(float(whole(x)), x)), name
+        for name, whole in {"floor": math.floor(x), "ceil": math.ceil(x), "round": round(x), "trunc": math.trunc(x)}.items():
+            assert same(apply(name, x, dtype=dtype), math.copysign(float(whole), x)), name
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: dtypes.SHORT[d])
@@ -276,8 +276,8 @@ def test_nextafter(dtype: Any, data: st.DataObject) -> None:
 
 def _rank(x: float, dtype: Any) -> int:
     width = dtypes.bits(dtype)
-    bits = int(np.asarray(x).astype(dtype).view(f"uint{width}"))
-    magnitude = bits & (2 ** (width - 1) - 1)
+    bits: int = np.asarray(x).astype(dtype).view(np.dtype(f"uint{width}")).item()
+    magnitude: int = bits & (2 ** (width - 1) - 1)
     return -magnitude if bits >> (width - 1) else magnitude
 
 
@@ -291,12 +291,15 @@ def test_convert_from_float(source: Any, data: st.DataObject) -> None:
     x = data.draw(floats(source))
     for target in INTS:
         low, high = int(np.iinfo(target).min), int(np.iinfo(target).max)
-        expected = 0 if math.isnan(x) else high if x == math.inf else low if x == -math.inf else min(max(math.trunc(x), low), high)
+        if math.isfinite(x):
+            expected = min(max(math.trunc(x), low), high)
+        else:
+            expected = 0 if math.isnan(x) else high if x > 0 else low
         assert apply("convert", x, dtype=source, result=target) == expected, target
     for target in FLOATS:
         expected_float = nearest(Fraction(x), target) if math.isfinite(x) else x
         got = apply("convert", x, dtype=source, result=target)
-        assert got == expected_float or math.isnan(x) and math.isnan(got), target
+        assert got == expected_float or (math.isnan(x) and math.isnan(got)), target
         assert math.isnan(x) or math.copysign(1, got) == math.copysign(1, x)
     assert apply("convert", x, dtype=source, result=dtypes.bool_) is (x != 0)
 
@@ -306,7 +309,7 @@ def test_convert_from_float(source: Any, data: st.DataObject) -> None:
 @example(1 + 3 * 2**-8 - 2**-40)
 @example(3.4e38)
 @example(2.0**-134 * (1 + 2**-30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_float64_to_bfloat16_rounds_once(x: float) -> None:
     assert apply("convert", x, dtype=dtypes.float64, result=dtypes.bfloat16) == nearest(Fraction(x), dtypes.bfloat16)
 
@@ -350,11 +353,12 @@ def test_bitcast() -> None:
 # --- transcendental functions -----------------------------------------------------------------------
 
 MATH: dict[str, tuple[Callable[[float], float], float, float]] = {
-    "exp": (math.exp, -80, 80), "exp2": (lambda x: 2.0**x, -100, 100), "expm1": (math.expm1, -30, 80), "log": (math.log, 1e-30, 1e30),
-    "log1p": (math.log1p, -0.999, 1e3), "sin": (math.sin, -50, 50), "cos": (math.cos, -50, 50), "tan": (math.tan, -1.5, 1.5),
+    "exp": (math.exp, -80, 80), "exp2": (lambda x: 2.0**x, -100, 100), "expm1": (math.expm1, -30, 80),
+    "log": (math.log, 1e-30, 1e30), "log1p": (math.log1p, -0.999, 1e3),
+    "sin": (math.sin, -50, 50), "cos": (math.cos, -50, 50), "tan": (math.tan, -1.5, 1.5),
     "asin": (math.asin, -1, 1), "acos": (math.acos, -1, 0.99), "atan": (math.atan, -50, 50), "sinh": (math.sinh, -80, 80),
-    "cosh": (math.cosh, -80, 80), "tanh": (math.tanh, -20, 20), "asinh": (math.asinh, -1e3, 1e3), "acosh": (math.acosh, 1.01, 1e3),
-    "atanh": (math.atanh, -0.99, 0.99), "rsqrt": (lambda x: 1 / math.sqrt(x), 1e-30, 1e30),
+    "cosh": (math.cosh, -80, 80), "tanh": (math.tanh, -20, 20), "asinh": (math.asinh, -1e3, 1e3),
+    "acosh": (math.acosh, 1.01, 1e3), "atanh": (math.atanh, -0.99, 0.99), "rsqrt": (lambda x: 1 / math.sqrt(x), 1e-30, 1e30),
     "cbrt": (lambda x: math.copysign(abs(x) ** (1 / 3), x), -1e3, 1e3),
     "logistic": (lambda x: math.exp(x) / (1 + math.exp(x)), -80, 30), "erf": (math.erf, -4, 4), "erfc": (math.erfc, -4, 9),
 }  # fmt: skip
@@ -384,10 +388,11 @@ def test_transcendental_limits(dtype: Any) -> None:
     for name, x, expected in [
         ("exp", -inf, 0.0), ("exp", inf, inf), ("exp", 1e4, inf), ("log", 0.0, -inf), ("log", -1.0, nan), ("log1p", -1.0, -inf),
         ("tanh", inf, 1.0), ("tanh", -0.0, -0.0), ("logistic", -inf, 0.0), ("logistic", inf, 1.0), ("logistic", 0.0, 0.5),
-        ("rsqrt", 0.0, inf), ("rsqrt", inf, 0.0), ("cbrt", -8.0, -2.0), ("erf", inf, 1.0), ("erfc", -inf, 2.0), ("erfc", inf, 0.0),
+        ("rsqrt", 0.0, inf), ("rsqrt", inf, 0.0), ("cbrt", -8.0, -2.0), ("erf", inf, 1.0), ("erfc", -inf, 2.0),
+        ("erfc", inf, 0.0),
         ("erf_inv", 1.0, inf), ("erf_inv", -1.0, -inf), ("erf_inv", 1.5, nan), ("erf_inv", -0.0, -0.0), ("atanh", 1.0, inf),
-        ("acosh", 0.5, nan), ("sin", inf, nan), ("exp2", 10.0, 1024.0), ("expm1", -inf, -1.0), ("exp", nan, nan), ("erf", nan, nan),
-        ("erf_inv", nan, nan), ("logistic", nan, nan),
+        ("acosh", 0.5, nan), ("sin", inf, nan), ("exp2", 10.0, 1024.0), ("expm1", -inf, -1.0), ("exp", nan, nan),
+        ("erf", nan, nan), ("erf_inv", nan, nan), ("logistic", nan, nan),
     ]:  # fmt: skip
         assert same(apply(name, x, dtype=dtype), expected), (name, x)
     assert same(apply("atan2", -0.0, -1.0, dtype=dtype), apply("neg", apply("atan2", 0.0, -1.0, dtype=dtype), dtype=dtype))
@@ -396,7 +401,7 @@ def test_transcendental_limits(dtype: Any) -> None:
 
 
 @given(x=st.floats(-5.5, 5.5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_erf_inv_inverts_erf(x: float) -> None:
     y = math.erf(x)
     if abs(y) == 1 or y == 0:

@@ -9,12 +9,13 @@ definition from here: a slow and obvious NumPy function.  What binds the backend
   `shift_right_arithmetic` fills with the sign.
 * bool: `add` and `max` are or, `mul` and `min` are and.
 * float16 and bfloat16 are computed in float32 and rounded after every operation.  Nothing is flushed to zero.
-* `add sub mul div rem sqrt` and everything else that is `exact` have the same bits everywhere.  The others are computed here one
-  precision up and rounded, so that they are all but correctly rounded (float64 `erf erfc erf_inv`, which Python's math library
-  gives, to within 3 ulp): a backend's error is measured against them.
+* `add sub mul div rem sqrt` and everything else that is `exact` have the same bits everywhere.  The others are computed
+  here one precision up and rounded, so that they are all but correctly rounded (float64 `erf erfc erf_inv`, which Python's
+  math library gives, to within 3 ulp): a backend's error is measured against them.
 * `max` and `min` propagate NaN (of +0 and -0, either).  sign(NaN) = NaN, sign(-0) = -0.  `round` is half to even.
-* `convert`: float → int truncates and saturates, NaN → 0; float → bool is `x != 0` (NaN → True); int → int wraps; float → narrower
-  float rounds once, to nearest even; int → float16 or bfloat16 goes through float32; complex → real drops the imaginary part.
+* `convert`: float → int truncates and saturates, NaN → 0; float → bool is `x != 0` (NaN → True); int → int wraps; float →
+  narrower float rounds once, to nearest even; int → float16 or bfloat16 goes through float32; complex → real drops the
+  imaginary part.
 
 May be imported by: everything above `dtypes`.
 """
@@ -46,7 +47,7 @@ class Scalar:
     `domain` lists the kinds of operand it takes ("bool int float complex", or the one dtype "u32").
     `result` is the rule for the result's dtype: "same" as the operands' (for `select`, its last two), "real" (the same; of a
     complex operand, the dtype of its parts), "bool", "u64", or "explicit": the `Op` says (`convert`, `bitcast`).
-    `exact` says that every backend gives the same bits (NaN payloads aside).
+    `exact` says that every backend gives the same bits for floats (NaN payloads aside), as it always does for integers.
     """
 
     name: str
@@ -148,7 +149,7 @@ def _unsigned(x: Array) -> Array:
 
 
 def _arithmetic(name: str, domain: str, ufunc: np.ufunc) -> None:
-    """Enter a ufunc that NumPy computes as we define it: integers wrap, floats are correctly rounded, bool `+ *` are `or and`."""
+    """Enter a ufunc that NumPy computes as we define it: integers wrap, floats round correctly, bool `+ *` are `or and`."""
 
     @_scalar(name, ufunc.nin, domain)
     def apply(*operands: Array, dtype: DType) -> Array:
@@ -296,8 +297,8 @@ _erf, _erfc = _each(math.erf), _each(math.erfc)
 def _erf_inv(x: Array) -> Array:
     """The inverse of erf in float64: ±inf at ±1, NaN outside.
 
-    Source: S. Winitzki, "A handy approximation for the error function and its inverse" (2008), within 0.4 %, then three steps of
-    Halley's method on erf, or on erfc above 1/2, where 1 - x is exact and erf would lose the tail.
+    Source: S. Winitzki, "A handy approximation for the error function and its inverse" (2008), within 0.4 %, then three
+    steps of Halley's method on erf, or on erfc above 1/2, where 1 - x is exact and erf would lose the tail.
     """
     a = np.abs(x.astype(np.float64))
     inside = (a < 1) & (a > 1e-8)

@@ -108,7 +108,7 @@ class Simulator:
 
     def result(self, buffer: Buffer) -> Array:
         """The contents of `buffer`."""
-        stored = self.device[buffer.name].copy_to_host()[: buffer.size]
+        stored: Array = self.device[buffer.name].copy_to_host()[: buffer.size]
         return stored.view(buffer.dtype).reshape(buffer.shape)
 
     def failure(self) -> Failure | None:

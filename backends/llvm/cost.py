@@ -54,7 +54,11 @@ def call(stmt: ir.Call) -> float:
         products = _size(stmt.outputs[0]) * (float(inner.value) if isinstance(inner, ir.Const) else UNKNOWN_EXTENT)
     elif stmt.kernel == "conv" or stmt.kernel == "conv_input_grad":
         filters = stmt.inputs[1]
-        products = _size(stmt.outputs[0]) * _size(filters) / max(_size(ir.Ref(filters.buffer, filters.offset, filters.shape[-1:], (1,))), 1.0)
+        products = (
+            _size(stmt.outputs[0])
+            * _size(filters)
+            / max(_size(ir.Ref(filters.buffer, filters.offset, filters.shape[-1:], (1,))), 1.0)
+        )
     elif stmt.kernel == "conv_filter_grad":
         y = stmt.inputs[1]
         products = _size(stmt.outputs[0]) * _size(y) / max(_size(ir.Ref(y.buffer, y.offset, y.shape[-1:], (1,))), 1.0)

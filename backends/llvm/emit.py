@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from fdl.backends.loops import ir
 
-from . import cost, inline, nests, outline, vectorise
+from . import cost, flow, inline, nests, outline, vectorise
 from .outline import Kernel, Outliner, load_word, store_word
 from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
@@ -107,7 +107,9 @@ class _Driver:
 
     def _needs_driver(self, stmt: ir.Stmt) -> bool:
         """Whether `stmt` is a loop or branch that has to stay in the driver: it holds a callback, threads, or a long loop."""
-        if not isinstance(stmt, (ir.For, ir.While, ir.If)) or (isinstance(stmt, ir.For) and stmt.kind in ("parallel", "vector")):
+        if not isinstance(stmt, (ir.For, ir.While, ir.If)) or (
+            isinstance(stmt, ir.For) and stmt.kind in ("parallel", "vector")
+        ):
             return False
         if any(isinstance(inner, ir.Callback) for inner in ir.walk((stmt,))):
             return True
@@ -127,7 +129,7 @@ class _Driver:
             self._flush(run)
             match stmt:
                 case ir.Alloc():
-                    nests.allocate(self.state, stmt.buffer)
+                    flow.allocate(self.state, stmt.buffer)
                 case ir.Callback():
                     self._callback(stmt)
                 case ir.For() if parallel:
@@ -159,7 +161,7 @@ class _Driver:
         for piece in pieces:
             stmts = tuple(piece)
             n = sum(1 for _ in ir.walk(stmts))
-            if n > OUTLINE_STATEMENTS and self.inlined + n > INLINE_BUDGET or self._has_big_nest(stmts):
+            if (n > OUTLINE_STATEMENTS and self.inlined + n > INLINE_BUDGET) or self._has_big_nest(stmts):
                 self._outlined(stmts)
             else:
                 self.inlined += n
@@ -191,7 +193,7 @@ class _Driver:
             word += 1
 
     def _touch(self, stmts: tuple[ir.Stmt, ...]) -> None:
-        for name in nests.stored_buffers(stmts):
+        for name in flow.stored_buffers(stmts):
             self.state.touch(name)
 
     def _kernel_scratch(self, kernel: Kernel) -> str:
@@ -230,7 +232,9 @@ class _Driver:
         if n is not None:
             grain = str(max(least, -(-n // PARTIALS) if carries else 1))
         elif carries:
-            share = code.pure(f"udiv i64 {code.pure(f'add i64 {extent.text}, {PARTIALS - 1}', extent.text)}, {PARTIALS}", extent.text)
+            share = code.pure(
+                f"udiv i64 {code.pure(f'add i64 {extent.text}, {PARTIALS - 1}', extent.text)}, {PARTIALS}", extent.text
+            )
             grain = code.intrinsic("umax", "i64", 1, share, str(least))
         else:
             grain = str(least)
@@ -266,9 +270,9 @@ class _Driver:
 
         kinds = [register_type(c.var.dtype) for c in carries]
         if known(Reg(extent)) is not None:
-            regs = nests.raw_loop(s, "0", pieces, 1, kinds, [Reg(i) for i in inits], set(), body)
+            regs = flow.raw_loop(s, "0", pieces, 1, kinds, [Reg(i) for i in inits], set(), body)
         else:
-            regs = nests.when_positive(s, pieces, kinds, [Reg(i) for i in inits], body)
+            regs = flow.when_positive(s, pieces, kinds, [Reg(i) for i in inits], body)
         for c, reg in zip(carries, regs, strict=True):
             s.env[c.result.name] = reg
 
@@ -317,29 +321,29 @@ class _Driver:
             return [Reg(uniform(s, c.next)) for c in loop.carries]
 
         kinds = [register_type(c.var.dtype) for c in loop.carries]
-        stored = nests.stored_buffers(loop.body)
+        stored = flow.stored_buffers(loop.body)
         if n is not None:
-            results = nests.raw_loop(s, "0", extent.text, 1, kinds, inits, stored, body, latch)
+            results = flow.raw_loop(s, "0", extent.text, 1, kinds, inits, stored, body, latch)
         else:
-            results = nests.when_positive(s, extent.text, kinds, inits, body, stored, latch)
+            results = flow.when_positive(s, extent.text, kinds, inits, body, stored, latch)
         self.depth -= 1
         for c, reg in zip(loop.carries, results, strict=True):
             s.env[c.result.name] = reg
 
     def _while(self, stmt: ir.While) -> None:
         self.depth += 1
-        nests.while_loop(self.state, stmt, self._block, self._latch(self._cost(stmt) / cost.UNKNOWN_TRIPS))
+        flow.while_loop(self.state, stmt, self._block, self._latch(self._cost(stmt) / cost.UNKNOWN_TRIPS))
         self.depth -= 1
 
     def _if(self, stmt: ir.If) -> None:
-        nests.if_uniform(self.state, stmt, uniform(self.state, stmt.condition), self._block)
+        flow.if_uniform(self.state, stmt, uniform(self.state, stmt.condition), self._block)
 
     def _callback(self, stmt: ir.Callback) -> None:
         code, s = self.code, self.state
         refs = (*stmt.inputs, *stmt.outputs)
         table = code.alloca("ptr", max(len(refs), 1), 64)
         for i, ref in enumerate(refs):
-            store_word(code, table, i, "ptr", nests.ref_pointer(s, ref))
+            store_word(code, table, i, "ptr", flow.ref_pointer(s, ref))
         function = self._word(_WORD_CALLBACK, "ptr")
         status = code.emit(f"call i32 {function}(ptr %frame, i64 {stmt.slot}, ptr {table})")
         self._leave(code.emit(f"icmp ne i32 {status}, 0"), _STATUS_RAISED)

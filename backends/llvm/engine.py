@@ -31,7 +31,9 @@ class Loaded:
     `object` has the object file's bytes, one for each text that was compiled.
     """
 
-    def __init__(self, objects: Sequence[bytes], externals: Mapping[str, int], exports: Sequence[str], owners: tuple[object, ...]) -> None:
+    def __init__(
+        self, objects: Sequence[bytes], externals: Mapping[str, int], exports: Sequence[str], owners: tuple[object, ...]
+    ) -> None:
         self.objects: Final = tuple(objects)
         self._owners = owners
         builder = llvm.JITLibraryBuilder()

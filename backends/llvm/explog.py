@@ -14,48 +14,36 @@ import math
 import struct
 from typing import Final
 
-from .lanes import Lanes
+from .lanes import Lanes, coefficients
 
 _h = float.fromhex
 
 # (exp(r) - 1 - r) / r**2 for |r| <= ln(2)/2, for exp: 2**-27.6 of exp(r); 2**-56.1
 _EXP = {
-    True: tuple(map(_h, "0x1.fffffcp-2 0x1.55548ap-3 0x1.555916p-5 0x1.123fc6p-7 0x1.6a1aacp-10".split())),
-    False: tuple(
-        map(
-            _h,
-            "0x1.000000000000bp-1 0x1.55555555554f0p-3 0x1.555555555024ap-5 0x1.111111112996dp-7 0x1.6c16c1859c904p-10 "
-            "0x1.a01a01233675fp-13 0x1.a01995ed91b29p-16 0x1.71df2ebaa6ac7p-19 0x1.28b1679fcc2d3p-22 0x1.ad7ae068aeff1p-26".split(),
-        )
+    True: coefficients("0x1.fffffcp-2 0x1.55548ap-3 0x1.555916p-5 0x1.123fc6p-7 0x1.6a1aacp-10"),
+    False: coefficients(
+        "0x1.000000000000bp-1 0x1.55555555554f0p-3 0x1.555555555024ap-5 0x1.111111112996dp-7 0x1.6c16c1859c904p-10 "
+        "0x1.a01a01233675fp-13 0x1.a01995ed91b29p-16 0x1.71df2ebaa6ac7p-19 0x1.28b1679fcc2d3p-22 0x1.ad7ae068aeff1p-26"
     ),
 }
 # The same, relative to expm1(r): 2**-28.3; 2**-56.6
 _EXPM1 = {
-    True: tuple(map(_h, "0x1.0p-1 0x1.555556p-3 0x1.555498p-5 0x1.111014p-7 0x1.6d8abap-10 0x1.a2b138p-13".split())),
-    False: tuple(
-        map(
-            _h,
-            "0x1.0000000000001p-1 0x1.5555555555557p-3 0x1.5555555554c93p-5 0x1.111111110ff93p-7 0x1.6c16c16f3809bp-10 "
-            "0x1.a01a01ac9aad1p-13 0x1.a019f3070774bp-16 0x1.71ddfffe4e505p-19 0x1.2802b8a2012c2p-22 0x1.af5275c028d03p-26 "
-            "0x1.e6357b16a20c5p-30".split(),
-        )
+    True: coefficients("0x1.0p-1 0x1.555556p-3 0x1.555498p-5 0x1.111014p-7 0x1.6d8abap-10 0x1.a2b138p-13"),
+    False: coefficients(
+        "0x1.0000000000001p-1 0x1.5555555555557p-3 0x1.5555555554c93p-5 0x1.111111110ff93p-7 0x1.6c16c16f3809bp-10 "
+        "0x1.a01a01ac9aad1p-13 0x1.a019f3070774bp-16 0x1.71ddfffe4e505p-19 0x1.2802b8a2012c2p-22 0x1.af5275c028d03p-26 "
+        "0x1.e6357b16a20c5p-30"
     ),
 }
 # (log(1 + f) - f + f**2 / 2) / f**3 for 1 + f in [sqrt(1/2), sqrt(2)]: 2**-28.2 of log(1 + f)
-_LOG_SINGLE = tuple(
-    map(
-        _h,
-        "0x1.555548p-2 -0x1.000006p-2 0x1.99a4b6p-3 -0x1.555c4ep-3 0x1.23376ap-3 -0x1.fc220ap-4 0x1.e6f052p-4 -0x1.de3bdep-4 "
-        "0x1.145780p-4".split(),
-    )
+_LOG_SINGLE = coefficients(
+    "0x1.555548p-2 -0x1.000006p-2 0x1.99a4b6p-3 -0x1.555c4ep-3 0x1.23376ap-3 -0x1.fc220ap-4 0x1.e6f052p-4 -0x1.de3bdep-4 "
+    "0x1.145780p-4"
 )
 # (log((1 + s) / (1 - s)) - 2 s) / s**3 in s**2, for |s| <= 0.1716: 2**-59.5 of the logarithm
-_LOG_DOUBLE = tuple(
-    map(
-        _h,
-        "0x1.5555555555593p-1 0x1.999999997f9ffp-2 0x1.2492494229129p-2 0x1.c71c51d96997cp-3 0x1.7466494459c6ap-3 "
-        "0x1.39a0a1a3ccb2fp-3 0x1.2f1100d461bb4p-3".split(),
-    )
+_LOG_DOUBLE = coefficients(
+    "0x1.5555555555593p-1 0x1.999999997f9ffp-2 0x1.2492494229129p-2 0x1.c71c51d96997cp-3 0x1.7466494459c6ap-3 "
+    "0x1.39a0a1a3ccb2fp-3 0x1.2f1100d461bb4p-3"
 )
 # ln(2) in two parts; an exponent times the first is exact.
 LN2: Final = {
@@ -98,9 +86,7 @@ def _scale_avx512(f: Lanes, x: str, n: str) -> str:
         a, b = x, n
         if native < f.lanes:
             picks = ", ".join(f"i32 {i}" for i in range(start, start + native))
-            a, b = (
-                code.pure(f"shufflevector {f.type} {v}, {f.type} poison, <{native} x i32> <{picks}>", v) for v in (x, n)
-            )
+            a, b = (code.pure(f"shufflevector {f.type} {v}, {f.type} poison, <{native} x i32> <{picks}>", v) for v in (x, n))
         call = f"call {kind} {symbol}({kind} {a}, {kind} {b}, {kind} zeroinitializer, {mask} -1{current})"
         parts.append(code.pure(call, a, b))
     return join(f, parts, native)
@@ -254,21 +240,32 @@ def log_near_one(f: Lanes, u: str, e: str) -> str:
     return f.mad(e, high, f.sub(u, f.sub(half, tail)))
 
 
-def _log_special(f: Lanes, x: str, result: str, at_zero: str) -> str:
+def _log_special(f: Lanes, x: str, result: str) -> str:
     """`result`, with what a logarithm is where `x` (which is 0 at the pole) is not positive and finite."""
     infinity, zero = f.const(math.inf), f.const(0.0)
     result = f.select(f.cmp("oeq", x, infinity), infinity, result)
-    result = f.select(f.cmp("oeq", x, zero), at_zero, result)
+    result = f.select(f.cmp("oeq", x, zero), f.const(-math.inf), result)
     return f.select(f.cmp("ult", x, zero), f.const(math.nan), result)
 
 
 def log(f: Lanes, x: str) -> str:
+    e, m, _ = split_exponent(f, x)
+    result = log_near_one(f, f.sub(m, f.const(1.0)), e)
+    # One comparison finds zero, subnormals, negative numbers, infinities and NaN.
+    smallest = 1 << f.mantissa
+    above = f.isub(f.bits(x), f.int(smallest))
+    strange = f.icmp("uge", above, f.int((2 * f.bias + 1 << f.mantissa) - smallest))
+    return f.where_any(strange, result, lambda: _log_any(f, x))
+
+
+def _log_any(f: Lanes, x: str) -> str:
+    """As `log`, of any number."""
     lift = f.mantissa + 2
     small = f.cmp("olt", x, f.const(2.0 ** (1 - f.bias)))
     normal = f.select(small, f.mul(x, f.const(2.0**lift)), x)
     e, m, _ = split_exponent(f, normal)
     e = f.sub(e, f.select(small, f.const(float(lift)), f.const(0.0)))
-    return _log_special(f, x, log_near_one(f, f.sub(m, f.const(1.0)), e), f.const(-math.inf))
+    return _log_special(f, x, log_near_one(f, f.sub(m, f.const(1.0)), e))
 
 
 def log1p(f: Lanes, x: str) -> str:
@@ -281,7 +278,9 @@ def log1p(f: Lanes, x: str) -> str:
     near = f.sub(m, one)
     # The loss does not count for large u, whose inverse is not a number.
     corrected = f.select(f.cmp("olt", x, f.const(2.0 ** (f.mantissa + 2))), f.mad(lost, inverse, near), near)
-    result = _log_special(f, u, log_near_one(f, corrected, e), f.const(-math.inf))
+    result = log_near_one(f, corrected, e)
+    outside = f.negate(f.both(f.cmp("ogt", x, f.const(-1.0)), f.cmp("olt", x, f.const(math.inf))))
+    result = f.where_any(outside, result, lambda: _log_special(f, u, result))
     # Keeps -0.0, and subnormals exact.
     return f.select(f.cmp("olt", f.abs(x), f.const(2.0 ** -(f.mantissa + 2))), x, result)
 

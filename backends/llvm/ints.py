@@ -174,7 +174,9 @@ def power(n: Ints, x: str, y: str) -> str:
     if not n.signed:
         return new_result
     unit = n.either(n.cmp("eq", x, n.const(1)), n.cmp("eq", x, n.const(-1)))
-    vanishes = n.both(n.cmp("lt", y, n.const(0)), code.pure(f"xor {n.bool_type} {unit}, {splat_literal('i1', 'true', n.lanes)}", unit))
+    vanishes = n.both(
+        n.cmp("lt", y, n.const(0)), code.pure(f"xor {n.bool_type} {unit}, {splat_literal('i1', 'true', n.lanes)}", unit)
+    )
     return n.select(vanishes, n.const(0), new_result)
 
 

@@ -9,13 +9,21 @@ own `a * b + c` is two instructions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
-from .text import Code, float_literal, splat_literal, vec
+from .text import Code, branch, float_literal, splat_literal, vec
+
+Integer: TypeAlias = int
+"""Python's int: `Lanes.int` hides the name."""
+
+
+def coefficients(text: str) -> tuple[float, ...]:
+    """The numbers of a polynomial, lowest power first, from hexadecimal literals with spaces between."""
+    return tuple(float.fromhex(word) for word in text.split())
 
 
 class Lanes:
@@ -47,7 +55,7 @@ class Lanes:
         """`value`, rounded to the format, in every lane."""
         return splat_literal(self.element, float_literal(value, self.element), self.lanes)
 
-    def int(self, value: int) -> str:
+    def int(self, value: Integer) -> str:
         """An integer (taken modulo 2**width) in every lane."""
         value &= (1 << self.width) - 1
         return splat_literal(self.integer, str(value - ((value & self.sign_bit) << 1)), self.lanes)
@@ -156,13 +164,13 @@ class Lanes:
     def ixor(self, a: str, b: str) -> str:
         return self._int("xor", a, b)
 
-    def shl(self, a: str, n: int) -> str:
+    def shl(self, a: str, n: Integer) -> str:
         return self._int("shl", a, self.int(n))
 
-    def lshr(self, a: str, n: int) -> str:
+    def lshr(self, a: str, n: Integer) -> str:
         return self._int("lshr", a, self.int(n))
 
-    def ashr(self, a: str, n: int) -> str:
+    def ashr(self, a: str, n: Integer) -> str:
         return self._int("ashr", a, self.int(n))
 
     def icmp(self, predicate: str, a: str, b: str) -> str:
@@ -179,6 +187,22 @@ class Lanes:
 
     def either(self, a: str, b: str) -> str:
         return self.code.pure(f"or {self.bool_type} {a}, {b}", a, b)
+
+    def where_any(self, condition: str, common: str, rare: Callable[[], str]) -> str:
+        """`rare()` if the condition holds in some lane, else `common`: a jump over what is seldom needed.
+
+        `rare` gives a float for every lane.
+        """
+        code = self.code
+        some, done = code.label("rare"), code.label("common")
+        before = code.block
+        with code.scope(branch(code.any_lane(condition, self.lanes), some, done), pinned=True):
+            code.start(some)
+            value = rare()
+            after = code.block
+            code.go(done)
+        code.start(done)
+        return code.emit(f"phi {self.type} [ {common}, %{before} ], [ {value}, %{after} ]")
 
     def negate(self, a: str) -> str:
         ones = splat_literal("i1", "true", self.lanes)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from fdl.backends.loops import ir
 
-from . import nests
+from . import flow, nests, scalars
 from .text import ATTRIBUTE, Code, Module, register_type
 from .tiles import TileFunction
-from .values import Reg, State
+from .values import Reg, State, identity, uniform
 
 FIRST_WORD = 2
 """The words before it: the frame and the array of buffer pointers."""
@@ -135,10 +135,14 @@ class Outliner:
                 slot = s.code.pure(f"getelementptr inbounds ptr, ptr {buffers}, i64 {self.slots[b.name]}", buffers)
                 s.pointers[b.name] = s.code.pure(f"load ptr, ptr {slot}, align 8", slot)
             elif b.name in self.offsets:
-                nests.allocate(s, b)
+                flow.allocate(s, b)
 
     def kernel(
-        self, stmts: tuple[ir.Stmt, ...], leaves: tuple[ir.Var, ...] = (), loop: ir.For | None = None, partials: tuple[ir.Carry, ...] = ()
+        self,
+        stmts: tuple[ir.Stmt, ...],
+        leaves: tuple[ir.Var, ...] = (),
+        loop: ir.For | None = None,
+        partials: tuple[ir.Carry, ...] = (),
     ) -> Kernel:
         """A kernel that runs `stmts`; with `loop`, it runs that loop's body for begin <= loop.var < end instead.
 
@@ -149,7 +153,6 @@ class Outliner:
         reads = tuple(v for v in found.free)
         local = tuple(b for b in found.outer_buffers if b.name not in self.slots and b.name not in self.offsets)
         code = Code(self.module)
-        code.packed.clear()
         s = State(code, "%frame", "%scratch", self.offsets, self.tiles)
         code.do("%frame = load ptr, ptr %ctx, align 8")
         code.do("%buffers.slot = getelementptr inbounds i8, ptr %ctx, i64 8")
@@ -176,9 +179,9 @@ class Outliner:
     def _range(self, s: State, loop: ir.For, partials: tuple[ir.Carry, ...], word: int) -> None:
         """The body for begin <= variable < end, which is never empty."""
         code = s.code
-        total = nests.uniform(s, loop.extent)
-        inits = [Reg(nests.identity_of(c)) for c in partials]
-        results = nests.counted(s, loop, "%begin", "%end", total, inits)
+        total = uniform(s, loop.extent)
+        inits = [Reg(scalars.constant(identity(c.combine or "", c.var.dtype), c.var.dtype)) for c in partials]
+        results = flow.counted(s, loop, "%begin", "%end", total, inits, nests.block)
         if not partials:
             return
         rows = load_word(code, "%ctx", word, "ptr")

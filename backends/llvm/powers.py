@@ -8,31 +8,29 @@ from typing import Final
 from fdl.tracer import dtypes
 
 from .exact import Pair, product, quick_sum
-from .explog import clamp, exp_reduced, pow2, scale, small_float, split_exponent
-from .lanes import Lanes
+from .explog import clamp, exp_reduced, pow2, scale, split_exponent
+from .lanes import Lanes, coefficients
 from .text import ATTRIBUTE_COLD, branch, vec
 
 _h = float.fromhex
 
 # cbrt(m) for m in [1, 2]: 2**-16.7
-_CBRT = tuple(map(_h, "0x1.0392cf88cf234p-1 0x1.6fb1d5167f6c8p-1 -0x1.33d3676892c0ep-2 0x1.60a1108d2aa51p-4 -0x1.5b7785bf1c06cp-7".split()))
+_CBRT = coefficients(
+    "0x1.0392cf88cf234p-1 0x1.6fb1d5167f6c8p-1 -0x1.33d3676892c0ep-2 0x1.60a1108d2aa51p-4 -0x1.5b7785bf1c06cp-7"
+)
 # (log((1 + s) / (1 - s)) - 2 s - 2/3 s**3) / s**5 in s**2, for |s| <= 0.1716: 2**-65.7 of the logarithm
-_LOG_TAIL = tuple(
-    map(
-        _h,
-        "0x1.9999999999b33p-2 0x1.2492492457802p-2 0x1.c71c722de39ebp-3 0x1.745ce9b6b4f82p-3 0x1.3b1ef462e293bp-3 "
-        "0x1.0f7f209a37f65p-3 0x1.0e4a305927202p-3".split(),
-    )
+_LOG_TAIL = coefficients(
+    "0x1.9999999999b33p-2 0x1.2492492457802p-2 0x1.c71c722de39ebp-3 0x1.745ce9b6b4f82p-3 0x1.3b1ef462e293bp-3 "
+    "0x1.0f7f209a37f65p-3 0x1.0e4a305927202p-3"
 )
 # (log((1 + s) / (1 - s)) - 2 s) / s**3 in s**2: 2**-44.9, for single precision in doubles
-_LOG_SHORT = tuple(map(_h, "0x1.555555561f2fdp-1 0x1.999996a6846bep-2 0x1.24941332b81a5p-2 0x1.c62aa175744f5p-3 0x1.911c851b825aep-3".split()))
+_LOG_SHORT = coefficients(
+    "0x1.555555561f2fdp-1 0x1.999996a6846bep-2 0x1.24941332b81a5p-2 0x1.c62aa175744f5p-3 0x1.911c851b825aep-3"
+)
 # 2**t for |t| <= 1/2: 2**-34.5, likewise
-_EXP2_SHORT = tuple(
-    map(
-        _h,
-        "0x1.ffffffffaa5f2p-1 0x1.62e42ff11c1e5p-1 0x1.ebfbe0a6d0b0fp-3 0x1.c6b08aa6b91dep-5 0x1.3b29da81b6903p-7 "
-        "0x1.5d8a757f1aab3p-10 0x1.446b8875ef67cp-13 0x1.fe15d8e9b2095p-17".split(),
-    )
+_EXP2_SHORT = coefficients(
+    "0x1.ffffffffaa5f2p-1 0x1.62e42ff11c1e5p-1 0x1.ebfbe0a6d0b0fp-3 0x1.c6b08aa6b91dep-5 0x1.3b29da81b6903p-7 "
+    "0x1.5d8a757f1aab3p-10 0x1.446b8875ef67cp-13 0x1.fe15d8e9b2095p-17"
 )
 _TWO_THIRDS = (_h("0x1.5555555555555p-1"), _h("0x1.5555555555555p-55"))
 _LOG2_E = (_h("0x1.71547652b82fep+0"), _h("0x1.777d0ffda0d24p-56"))
@@ -69,7 +67,9 @@ def _cbrt(f: Lanes, x: str, steps: int) -> str:
     rest = f.isub(field, f.imul(third, f.int(3)))
     m = f.float(f.ior(f.iand(bits, f.int((1 << f.mantissa) - 1)), f.int(f.bias << f.mantissa)))
     root = f.select(
-        f.icmp("eq", rest, f.int(0)), f.const(1.0), f.select(f.icmp("eq", rest, f.int(1)), f.const(2 ** (1 / 3)), f.const(2 ** (2 / 3)))
+        f.icmp("eq", rest, f.int(0)),
+        f.const(1.0),
+        f.select(f.icmp("eq", rest, f.int(1)), f.const(2 ** (1 / 3)), f.const(2 ** (2 / 3))),
     )
     y = f.mul(f.poly(m, _CBRT), root)
     m = f.float(f.iadd(f.bits(m), f.shl(rest, f.mantissa)))  # now in [1, 8)
@@ -185,6 +185,7 @@ def _power_special(f: Lanes, x: str, y: str, a: str, magnitude: str) -> str:
 
 # --- remainder ------------------------------------------------------------------------------------
 
+
 def remainder(f: Lanes, x: str, y: str) -> str:
     """C's fmod: x - n y exactly, n = x / y truncated.
 
@@ -211,7 +212,11 @@ def _remainder(f: Lanes, x: str, y: str, limit: float, *, exact: bool) -> str:
         high, low = product(f, n, b)
         rest = f.sub(f.sub(a, high), low)
         # `product` needs room at both ends.
-        for beyond in (f.cmp("ogt", a, f.const(2.0**960)), f.cmp("ogt", b, f.const(2.0**960)), f.cmp("olt", a, f.const(2.0**-900))):
+        for beyond in (
+            f.cmp("ogt", a, f.const(2.0**960)),
+            f.cmp("ogt", b, f.const(2.0**960)),
+            f.cmp("olt", a, f.const(2.0**-900)),
+        ):
             outside = f.either(outside, beyond)
     rest = f.select(f.cmp("olt", rest, f.const(0.0)), f.add(rest, b), rest)
     infinity = f.const(math.inf)

@@ -133,5 +133,7 @@ def run_routine(
 ) -> tuple[list[Array], Outcome]:
     """The outputs of one run of `routine`, and how it ended."""
     outputs = [np.zeros(b.shape, b.dtype) for b in routine.outputs]
-    outcome = native(routine, offsets, target, consts).call([np.ascontiguousarray(x) for x in inputs], outputs, callback=callback)
+    outcome = native(routine, offsets, target, consts).call(
+        [np.ascontiguousarray(x) for x in inputs], outputs, callback=callback
+    )
     return outputs, outcome

@@ -32,7 +32,9 @@ from .target import Target
 
 ATTRIBUTE: Final = "#0"
 ATTRIBUTE_COLD: Final = "#1"
-ATTRIBUTES: Final = 'attributes #0 = { nounwind "no-stack-arg-probe" }\nattributes #1 = { nounwind noinline cold "no-stack-arg-probe" }\n'
+ATTRIBUTES: Final = (
+    'attributes #0 = { nounwind "no-stack-arg-probe" }\nattributes #1 = { nounwind noinline cold "no-stack-arg-probe" }\n'
+)
 """The attribute groups of every function: #0 the usual one, #1 for helpers off the common path."""
 
 _INTEGER = {8: "i8", 16: "i16", 32: "i32", 64: "i64"}

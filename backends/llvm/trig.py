@@ -12,74 +12,62 @@ from typing import Final
 
 from fdl.tracer import dtypes
 
-from .lanes import Lanes
+from .lanes import Lanes, coefficients
 from .text import ATTRIBUTE_COLD, branch, vec
 
 _h = float.fromhex
 
 # (sin(r) - r) / r**3 in r**2, for |r| <= pi/4: 2**-28.0 (single); 2**-57.5
 _SIN = {
-    True: tuple(map(_h, "-0x1.555556p-3 0x1.111108p-7 -0x1.a00f6ap-13 0x1.6cccc8p-19".split())),
-    False: tuple(
-        map(
-            _h,
-            "-0x1.5555555555548p-3 0x1.111111110f74dp-7 -0x1.a01a019becf19p-13 0x1.71de35589649ap-19 -0x1.ae5e4e45271c8p-26 "
-            "0x1.5d8c276ca731dp-33".split(),
-        )
+    True: coefficients("-0x1.555556p-3 0x1.111108p-7 -0x1.a00f6ap-13 0x1.6cccc8p-19"),
+    False: coefficients(
+        "-0x1.5555555555548p-3 0x1.111111110f74dp-7 -0x1.a01a019becf19p-13 0x1.71de35589649ap-19 -0x1.ae5e4e45271c8p-26 "
+        "0x1.5d8c276ca731dp-33"
     ),
 }
 # (cos(r) - 1 + r**2 / 2) / r**4 in r**2: 2**-32.3; 2**-59.0
 _COS = {
-    True: tuple(map(_h, "0x1.55554ap-5 -0x1.6c0c1ep-10 0x1.99e53ap-16".split())),
-    False: tuple(
-        map(
-            _h,
-            "0x1.555555555554ap-5 -0x1.6c16c16c14efcp-10 0x1.a01a019c7562ap-16 -0x1.27e4f7dfb822ep-22 0x1.1ee9d00587572p-29 "
-            "-0x1.8fa08922febf1p-37".split(),
-        )
+    True: coefficients("0x1.55554ap-5 -0x1.6c0c1ep-10 0x1.99e53ap-16"),
+    False: coefficients(
+        "0x1.555555555554ap-5 -0x1.6c16c16c14efcp-10 0x1.a01a019c7562ap-16 -0x1.27e4f7dfb822ep-22 0x1.1ee9d00587572p-29 "
+        "-0x1.8fa08922febf1p-37"
     ),
 }
 # (tan(r) - r) / r**3 in r**2, for |r| <= pi/4: 2**-27.6; 2**-58.0
 _TAN = {
-    True: tuple(map(_h, "0x1.555560p-2 0x1.110d74p-3 0x1.bae0b4p-5 0x1.5c7c62p-6 0x1.6424bcp-7 0x1.885f04p-15 0x1.2038c4p-8".split())),
-    False: tuple(
-        map(
-            _h,
-            "0x1.555555555555ep-2 0x1.11111111105c4p-3 0x1.ba1ba1babff2cp-5 0x1.664f485cfbe4dp-6 0x1.226e3a86affdfp-7 "
-            "0x1.d6d2e6d11ef04p-9 0x1.7db19b471c85fp-10 0x1.34bb9f9015b71p-11 0x1.ff3569398da05p-13 0x1.5e55934cd48f4p-14 "
-            "0x1.1a36334361526p-14 -0x1.af756db724b77p-16 0x1.989924063f426p-15 -0x1.97e1b2aba0897p-16 0x1.49186e84bfc5fp-17".split(),
-        )
+    True: coefficients("0x1.555560p-2 0x1.110d74p-3 0x1.bae0b4p-5 0x1.5c7c62p-6 0x1.6424bcp-7 0x1.885f04p-15 0x1.2038c4p-8"),
+    False: coefficients(
+        "0x1.555555555555ep-2 0x1.11111111105c4p-3 0x1.ba1ba1babff2cp-5 0x1.664f485cfbe4dp-6 0x1.226e3a86affdfp-7 "
+        "0x1.d6d2e6d11ef04p-9 0x1.7db19b471c85fp-10 0x1.34bb9f9015b71p-11 0x1.ff3569398da05p-13 0x1.5e55934cd48f4p-14 "
+        "0x1.1a36334361526p-14 -0x1.af756db724b77p-16 0x1.989924063f426p-15 -0x1.97e1b2aba0897p-16 0x1.49186e84bfc5fp-17"
     ),
 }
 # (atan(t) - t) / t**3 in t**2, for |t| <= sqrt(2) - 1: 2**-28.3; 2**-58.4
 _ATAN = {
-    True: tuple(map(_h, "-0x1.55554ap-2 0x1.999188p-3 -0x1.23b3f6p-3 0x1.b1d9dep-4 -0x1.f18c52p-5".split())),
-    False: tuple(
-        map(
-            _h,
-            "-0x1.555555555553cp-2 0x1.9999999995696p-3 -0x1.24924922a2473p-3 0x1.c71c70e1cb270p-4 -0x1.745cf862633fcp-4 "
-            "0x1.3b1110a222687p-4 -0x1.10eb57aadadb3p-4 0x1.df09c74e8fd76p-5 -0x1.9cb9c13c43054p-5 0x1.3795c9922de15p-5 "
-            "-0x1.24dd97ff92e5fp-6".split(),
-        )
+    True: coefficients("-0x1.55554ap-2 0x1.999188p-3 -0x1.23b3f6p-3 0x1.b1d9dep-4 -0x1.f18c52p-5"),
+    False: coefficients(
+        "-0x1.555555555553cp-2 0x1.9999999995696p-3 -0x1.24924922a2473p-3 0x1.c71c70e1cb270p-4 -0x1.745cf862633fcp-4 "
+        "0x1.3b1110a222687p-4 -0x1.10eb57aadadb3p-4 0x1.df09c74e8fd76p-5 -0x1.9cb9c13c43054p-5 0x1.3795c9922de15p-5 "
+        "-0x1.24dd97ff92e5fp-6"
     ),
 }
 # (asin(t) - t) / t**3 in t**2, for |t| <= 1/2: 2**-30.1; 2**-58.2
 _ASIN = {
-    True: tuple(map(_h, "0x1.55554cp-3 0x1.333880p-4 0x1.6cae50p-5 0x1.04962cp-5 0x1.d8d6c4p-7 0x1.3370b2p-5".split())),
-    False: tuple(
-        map(
-            _h,
-            "0x1.5555555555577p-3 0x1.333333332e08dp-4 0x1.6db6db7219e7dp-5 0x1.f1c71a922242ep-6 0x1.6e8bdf3073e01p-6 "
-            "0x1.1c49eaa538976p-6 0x1.ca2019040ec30p-7 0x1.7580fd966f40bp-7 0x1.6156899ea9e30p-7 0x1.e465188d1cd90p-9 "
-            "0x1.6418a0f72655fp-6 -0x1.58b0a3afa926ep-6 0x1.0b7fd4f7338ddp-5".split(),
-        )
+    True: coefficients("0x1.55554cp-3 0x1.333880p-4 0x1.6cae50p-5 0x1.04962cp-5 0x1.d8d6c4p-7 0x1.3370b2p-5"),
+    False: coefficients(
+        "0x1.5555555555577p-3 0x1.333333332e08dp-4 0x1.6db6db7219e7dp-5 0x1.f1c71a922242ep-6 0x1.6e8bdf3073e01p-6 "
+        "0x1.1c49eaa538976p-6 0x1.ca2019040ec30p-7 0x1.7580fd966f40bp-7 0x1.6156899ea9e30p-7 0x1.e465188d1cd90p-9 "
+        "0x1.6418a0f72655fp-6 -0x1.58b0a3afa926ep-6 0x1.0b7fd4f7338ddp-5"
     ),
 }
 # pi/2 in parts. Single, for fused multiply-adds: 24 bits each. Double: 33 bits, 33 bits, the rest.
-_HALF_PI_SINGLE = tuple(map(_h, "0x1.921fb6p+0 -0x1.777a5cp-25 -0x1.ee59dap-50".split()))
-_HALF_PI_DOUBLE = tuple(map(_h, "0x1.921fb544p+0 0x1.0b4611a6p-34 0x1.3198a2e037073p-69".split()))
+_HALF_PI_SINGLE = coefficients("0x1.921fb6p+0 -0x1.777a5cp-25 -0x1.ee59dap-50")
+_HALF_PI_DOUBLE = coefficients("0x1.921fb544p+0 0x1.0b4611a6p-34 0x1.3198a2e037073p-69")
 # pi/2 as a sum of two numbers of the format.
-_HALF_PI = {True: (_h("0x1.921fb6p+0"), _h("-0x1.777a5cp-25")), False: (_h("0x1.921fb54442d18p+0"), _h("0x1.1a62633145c07p-54"))}
+_HALF_PI = {
+    True: (_h("0x1.921fb6p+0"), _h("-0x1.777a5cp-25")),
+    False: (_h("0x1.921fb54442d18p+0"), _h("0x1.1a62633145c07p-54")),
+}
 _NEAR_LIMIT = {True: 32768.0, False: 1e6}
 """Arguments up to here are reduced with the parts above."""
 

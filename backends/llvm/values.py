@@ -154,13 +154,20 @@ def _operation(s: State, node: ir.Op, args: list[Reg]) -> Reg:
     name = node.name
     if all(a.uniform for a in args):
         if node.dtype == INDEX and operand == INDEX:
-            return index_arithmetic(s, name, args) or Reg(scalars.operation(s.code, name, [a.text for a in args], operand, INDEX))
+            return index_arithmetic(s, name, args) or Reg(
+                scalars.operation(s.code, name, [a.text for a in args], operand, INDEX)
+            )
         return Reg(scalars.operation(s.code, name, [a.text for a in args], operand, node.dtype))
     if node.dtype == INDEX and operand == INDEX:
         affine = index_arithmetic(s, name, args)
         if affine is not None:
             return affine
-    if name == "convert" and args[0].lanes == 1 and dtypes.is_int(node.dtype) and dtypes.bits(node.dtype) <= dtypes.bits(operand):
+    if (
+        name == "convert"
+        and args[0].lanes == 1
+        and dtypes.is_int(node.dtype)
+        and dtypes.bits(node.dtype) <= dtypes.bits(operand)
+    ):
         # Wrapping commutes with the addition of the lane number.
         return args[0]._replace(text=scalars.convert(s.code, args[0].text, operand, node.dtype, 1), align=1, nonnegative=False)
     assert s.vector is not None
@@ -416,16 +423,16 @@ def fold(code: Code, op: str, dtype: DType, reg: str, lanes: int, to: int) -> st
     element = register_type(dtype)
     while lanes > to:
         half = lanes // 2
-        kind = vec(element, lanes)
-
-        def part(start: int, kind: str = kind, half: int = half) -> str:
-            picks = ", ".join(f"i32 {i}" for i in range(start, start + half))
-            return code.pure(f"shufflevector {kind} {reg}, {kind} poison, <{half} x i32> <{picks}>", reg)
-
-        low, high = part(0), part(half)
-        if half == 1:
-            low, high = (code.pure(f"extractelement <1 x {element}> {r}, i64 0", r) for r in (low, high))
+        low, high = (_part(code, element, reg, lanes, start, half) for start in (0, half))
         reg = combine(code, op, dtype, low, high, half)
         lanes = half
     return reg
 
+
+def _part(code: Code, element: str, reg: str, lanes: int, start: int, count: int) -> str:
+    """`count` lanes of a vector; a scalar for one."""
+    kind = vec(element, lanes)
+    if count == 1:
+        return code.pure(f"extractelement {kind} {reg}, i64 {start}", reg)
+    picks = ", ".join(f"i32 {i}" for i in range(start, start + count))
+    return code.pure(f"shufflevector {kind} {reg}, {kind} poison, <{count} x i32> <{picks}>", reg)

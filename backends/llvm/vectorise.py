@@ -41,7 +41,7 @@ def plan(loop: ir.For, target: Target) -> Plan | None:
     varying = _varying(loop)
     if not _allowed(loop.body, varying):
         return None
-    widest, smallest, memory = _sizes(loop)
+    widest, memory = _sizes(loop)
     native = target.vector_bytes // widest
     masked = target.masked and (target.masked_small or memory >= 4)
     lanes = native * _unroll(loop, target, widest)
@@ -87,7 +87,7 @@ def _allowed(block: tuple[ir.Stmt, ...], varying: frozenset[str]) -> bool:
     return True
 
 
-def _sizes(loop: ir.For) -> tuple[int, int, int]:
+def _sizes(loop: ir.For) -> tuple[int, int]:
     """The widest element computed with (at least 4 bytes), and the narrowest one in memory.
 
     Index arithmetic is int64 but mostly stays scalar, so an int64 counts only where it is loaded, stored or carried.
@@ -105,7 +105,7 @@ def _sizes(loop: ir.For) -> tuple[int, int, int]:
                 memory.add(value.dtype.itemsize)
             elif isinstance(value, ir.Op) and (dtypes.is_float(value.dtype) or value.dtype == dtypes.uint64):
                 register.add(value.dtype.itemsize)
-    return max(register | memory), max(register | memory) // 2, min(memory, default=4)
+    return max(register | memory), min(memory, default=4)
 
 
 def _unroll(loop: ir.For, target: Target, widest: int) -> int:

@@ -2,7 +2,8 @@
 
 Slow and obvious.  Loops of every kind run in order; tile kernels run as their definition in `tiles`.  On the way it
 holds the routine to what `check` cannot prove: indices are in bounds, and no iteration of a parallel or vector loop touches an
-element that another one writes.  Memory that was not written holds NaN (integers: their lowest value), so that reading it shows.
+element that another one writes.  Memory that was not written holds NaN (an integer type's lowest value), so that reading it
+shows.
 
 May be imported by: tests, and backends that need the definition.
 """

@@ -54,11 +54,11 @@ from .ir import (
 Block: TypeAlias = tuple[Stmt, ...]
 
 _INFIX = {
-    "or": ("|", 1), "xor": ("^", 2), "and": ("&", 3),
-    "eq": ("==", 4), "ne": ("!=", 4), "lt": ("<", 4), "le": ("<=", 4), "gt": (">", 4), "ge": (">=", 4),
-    "shift_left": ("<<", 5), "add": ("+", 6), "sub": ("-", 6), "mul": ("*", 7), "div": ("/", 7), "rem": ("%", 7),
+    "eq": ("==", 1), "ne": ("!=", 1), "lt": ("<", 1), "le": ("<=", 1), "gt": (">", 1), "ge": (">=", 1),
+    "or": ("|", 2), "xor": ("^", 3), "and": ("&", 4), "shift_left": ("<<", 5),
+    "add": ("+", 6), "sub": ("-", 6), "mul": ("*", 7), "div": ("/", 7), "rem": ("%", 7),
 }  # fmt: skip
-"""Operation → (sign, how tightly it binds)."""
+"""Operation → (sign, how tightly it binds): as in Python."""
 _ATOM = 9
 
 
@@ -174,7 +174,8 @@ def _value(value: Value) -> tuple[str, int]:
             return f"{value.name}[{SHORT[value.dtype]}]({', '.join(map(show_value, value.args))})", _ATOM
         case Op() if value.name in _INFIX and len(value.args) == 2:
             sign, level = _INFIX[value.name]
-            left, right = (_bracketed(arg, level + side) for side, arg in enumerate(value.args))
+            # Comparisons do not chain: both of their sides are bracketed.
+            left, right = (_bracketed(arg, level + (side or level == 1)) for side, arg in enumerate(value.args))
             return f"{left} {sign} {right}", level
         case Op():
             return f"{value.name}({', '.join(map(show_value, value.args))})", _ATOM

@@ -140,6 +140,8 @@ def _is(value: Value, number: int) -> bool:
 
 def number(constant: Const) -> Any:
     """The NumPy scalar that a constant stands for."""
+    if constant.dtype == INDEX:
+        return np.int64(constant.value)
     exact = np.asarray(constant.value, np.float64 if dtypes.is_float(constant.dtype) else constant.dtype)
     return constant.dtype.type(SCALARS["convert"].impl(exact, dtype=constant.dtype)[()])
 
@@ -397,10 +399,11 @@ def clamp(x: int | Value, low: int, high: int, ranges: Ranges | None = None) -> 
 
 
 def flatten(indices: Sequence[int | Value], shape: Sequence[int]) -> Value:
-    """The row-major position of element `indices` in an array of `shape`."""
+    """The row-major position of element `indices`, which are in bounds, in an array of `shape`."""
     position: Value = Const(0, INDEX)
     for i, n in zip(indices, shape, strict=True):
-        position = add(mul(position, n), i)
+        if n != 1:  # where the index is 0
+            position = add(mul(position, n), i)
     return position
 
 

@@ -1,7 +1,7 @@
 """Fetching a file from the first mirror that has it intact, into place atomically, with progress.
 
 Invariant: a file stands under its name only when its content was checked; a download that fails or is interrupted
-leaves nothing behind.  May import: tracer, idx.  May be imported by: the data sets.
+leaves nothing behind.  May import: tracer, files, idx.  May be imported by: the data sets.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import contextlib
 import gzip
 import hashlib
 import http.client
-import os
 import sys
-import tempfile
 import urllib.error
 import urllib.request
 import zlib
@@ -20,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import replacing
 from .idx import DataError
 
 TIMEOUT = 30.0
@@ -60,24 +59,17 @@ def fetch(remote: Remote, mirrors: Sequence[str], folder: Path, *, timeout: floa
     target = folder / remote.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{remote.name}.", dir=folder)
+        with replacing(target) as file:
+            file.write(_from_any(remote, mirrors, timeout))
+    except DataError:
+        raise
     except OSError as fault:
         raise DataError(f"cannot write to {folder}: {fault.strerror}. Name another folder in FDL_DATA_DIR.") from fault
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _from_any(remote, mirrors, file, timeout)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # a shared cache is read by others; mkstemp keeps the file to its owner
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
     return target
 
 
-def _from_any(remote: Remote, mirrors: Sequence[str], file: object, timeout: float) -> None:
+def _from_any(remote: Remote, mirrors: Sequence[str], timeout: float) -> bytes:
+    """The packed file from the first of `mirrors` that has it intact."""
     faults = []
     for mirror in mirrors:
         url = mirror + remote.name
@@ -87,8 +79,7 @@ def _from_any(remote: Remote, mirrors: Sequence[str], file: object, timeout: flo
         except (urllib.error.URLError, http.client.HTTPException, OSError, EOFError, zlib.error) as error:
             fault = _reason(error)
         if not fault:
-            file.write(packed)  # type: ignore[attr-defined]
-            return
+            return packed
         faults.append(f"  {url}: {fault}")
     raise DataError("\n".join([f"could not download {remote.name}:", *faults]))
 

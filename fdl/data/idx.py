@@ -61,7 +61,7 @@ def parse_idx(content: bytes, name: str = "IDX data") -> np.ndarray[Any, Any]:
     expected = start + math.prod(shape) * dtype.itemsize
     if len(content) != expected:
         fault = "truncated" if len(content) < expected else "too long"
-        raise DataError(f"{name}: {fault}: shape {shape} of {dtype.name} takes {expected} bytes, but the file has {len(content)}.")
+        raise DataError(f"{name}: {fault}: {shape} of {dtype.name} takes {expected} bytes, but the file has {len(content)}.")
     array = np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array

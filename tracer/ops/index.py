@@ -266,25 +266,23 @@ def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, axes: Shape
 def _scatter_mul_tangent(x: Any, indices: Any, updates: Any, x_dot: Any, u_dot: Any, how: dict[str, Any]) -> Any:
     """x_dot · Π u + Σ_k u_dot_k · x · Π_{j≠k} u_j, the products over the updates of one element.
 
-    Where several updates meet, the product without one of them is had by division, with zeros counted apart: exact for first
-    derivatives; a second derivative misses the terms of elements at which two factors are zero.
+    The product of the others is had by division, with zeros counted apart: it is right to first order, and to any order where an
+    element has one update, or none of its updates is zero.
     """
     t = type_of(x)
     by_x = zeros(t) if isinstance(x_dot, Zero) else scatter(x_dot, indices, updates, op="mul", **how)
     if isinstance(u_dot, Zero):
         return by_x
     reads: dict[str, Any] = {"axes": how["axes"], "mode": _TO_GATHER[how["mode"]], "fill": 0}
-    if math.prod(shape_of(indices)[:-1]) == 1:
-        others = gather(x, indices, **reads)
-    else:
+    factor = mul(u_dot, gather(x, indices, **reads))
+    if math.prod(shape_of(indices)[:-1]) > 1:
         zero, one = np.zeros((), t.dtype), np.ones((), t.dtype)
-        x_is_0, u_is_0 = eq(x, zero), eq(updates, zero)
-        safe_u = select(u_is_0, one, updates)
-        product = gather(scatter(select(x_is_0, one, x), indices, safe_u, op="mul", **how), indices, **reads)
-        count = scatter(select(x_is_0, one, zero), indices, select(u_is_0, one, zero), op="add", **how)
-        own = splat(select(u_is_0, one, zero), type_of(updates).shape)
-        others = select(ne(gather(count, indices, **reads), own), zero, div(product, safe_u))
-    return scatter(by_x, indices, mul(u_dot, others), op="add", **how)
+        is_zero = eq(updates, zero)
+        safe, own = select(is_zero, one, updates), select(is_zero, one, zero)
+        product = gather(scatter(splat(one, t.shape), indices, safe, op="mul", **how), indices, **reads)
+        count = gather(scatter(zeros(t), indices, own, op="add", **how), indices, **reads)
+        factor = mul(factor, select(ne(count, own), zero, div(product, safe)))
+    return scatter(by_x, indices, factor, op="add", **how)
 
 
 def _scatter_transpose(

@@ -154,7 +154,7 @@ def _halves(v: Any, half: int, n: int) -> tuple[Any, Any, list[Any]]:
 def _extremum_jvp(name: str, primals: Sequence[Any], tangents: Sequence[Any], *, axes: Shape) -> tuple[Any, Any]:
     (x,), (t,) = primals, tangents
     y = bind(lookup(name), x, axes=axes)
-    if isinstance(t, Zero):
+    if isinstance(t, Zero) or type_of(x).size == 0:
         return y, Zero(type_of(y))
     dtype = type_of(y).dtype
     zero, one = np.zeros((), dtype), np.ones((), dtype)

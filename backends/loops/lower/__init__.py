@@ -28,7 +28,7 @@ from .inline import callback_equations as callback_equations
 from .inline import inlined
 from .nests import build_concatenate, build_pad, build_reduction, build_stored, unknown
 from .order import build_arg_extremum, build_cumulative, build_sort
-from .uses import analyse, is_alias
+from .uses import analyse, is_alias, padded_in_pieces
 from .windows import build_window_reduce, build_window_scatter, build_window_select
 
 Builder = Callable[[Scope, Equation], None]
@@ -63,7 +63,6 @@ BUILDERS: dict[str, Builder] = {
     "dynamic_update_slice": build_dynamic_update_slice,
     "gather": build_gather,
     "iota": build_stored,
-    "pad": build_pad,
     "random_bits": build_stored,
     "scan": _scan,
     "scatter": build_scatter,
@@ -83,6 +82,8 @@ def builder_of(e: Equation) -> Builder:
     found = BUILDERS.get(e.primitive.name)
     if found is not None:
         return found
+    if padded_in_pieces(e):
+        return build_pad
     match e.primitive.lowering:
         case p.Elementwise() | p.View():
             return build_stored
@@ -102,12 +103,12 @@ def lower(program: Program, target: str = "cpu") -> Routine:
 
     Raises: LoweringError for a dtype or primitive that compiled code does not have.
     """
+    slots = {id(e.params): k for k, e in enumerate(callback_equations(program))}
     program = inlined(program)
     inputs = _arguments("in", program.inputs, "input")
     consts = _arguments("const", program.constants, "const")
     outputs = _arguments("out", program.outputs, "output")
-    unit = Unit(Names({b.name for b in (*inputs, *consts, *outputs)}), target=target)
-    unit.slots = {id(e): k for k, e in enumerate(callback_equations(program))}
+    unit = Unit(Names({b.name for b in (*inputs, *consts, *outputs)}), slots=slots, target=target)
     scope = Scope(unit, analyse(program))
     for v, b in zip((*program.inputs, *program.constants), (*inputs, *consts), strict=True):
         scope.places[v] = Place(b)

@@ -94,7 +94,7 @@ class Unit:
     sites: list[Site] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
-    """id of a callback's equation → its slot."""
+    """id of a callback's parameters (which inlining keeps) → its slot."""
     ranges: dict[Var, Interval] = field(default_factory=dict)
     target: str = "cpu"
 
@@ -194,13 +194,33 @@ class Scope:
         """Whether nothing after the equation being lowered reads `a`."""
         return isinstance(a, Variable) and self.uses.last.get(a, -1) <= self.position
 
-    def reusable(self, a: Atom) -> Place | None:
-        """The place of `a` if the equation being lowered may write over it: it dies here, and no one else has its buffer."""
+    def reusable(self, a: Atom, others: Sequence[Atom]) -> Place | None:
+        """The place of `a` if the equation being lowered may write over it: it dies here, no other value is in its buffer, and the
+        equation's `others` are not computed from it."""
         if not isinstance(a, Variable) or not self.dies(a) or a not in self.places:
             return None
         place = self.places[a]
-        shared = [v for v, other in self.places.items() if v is not a and other.buffer.name == place.buffer.name and not self.dies(v)]
-        return None if shared or place.buffer.name not in self.owned else place
+        name = place.buffer.name
+        if name not in self.owned or any(name in self.leaves(b) for b in others):
+            return None
+        shared = [v for v, other in self.places.items() if v is not a and other.buffer.name == name and not self.dies(v)]
+        return None if shared else place
+
+    def leaves(self, a: Atom) -> set[str]:
+        """The buffers that computing an element of `a` reads."""
+        found: set[str] = set()
+        seen: set[Variable] = set()
+        pending = [a]
+        while pending:
+            v = pending.pop()
+            if not isinstance(v, Variable) or v in seen or v in self.scalars:
+                continue
+            seen.add(v)
+            if v in self.places:
+                found.add(self.places[v].buffer.name)
+            else:
+                pending.extend(self.lazy[v].inputs)
+        return found
 
 
 class Nest:
@@ -337,7 +357,7 @@ class Nest:
             return literal(a)
         if a.type.ndim == 0:
             at = SCALAR
-        known = self.scope.scalars.get(a) if a.type.ndim == 0 else self.memo.get((a, at))
+        known = self.scope.scalars.get(a) or self.memo.get((a, at))
         if known is not None:
             return known
         place = self.scope.places.get(a)

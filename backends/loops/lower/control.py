@@ -52,14 +52,14 @@ def _inside(scope: Scope, program: Program) -> Scope:
     return inner
 
 
-def _carries(scope: Scope, init: Sequence[Atom], outputs: Sequence[Variable]) -> list[Place]:
+def _carries(scope: Scope, others: Sequence[Atom], init: Sequence[Atom], outputs: Sequence[Variable]) -> list[Place]:
     """The buffers of a loop's carries, which hold the initial values: those of the operands themselves where they die here."""
     places: list[Place] = []
-    for a, v in zip(init, outputs, strict=True):
+    for k, (a, v) in enumerate(zip(init, outputs, strict=True)):
         if v not in scope.wanted and v.type.ndim and isinstance(a, Variable):
             scope.stored(a)
-            own = scope.reusable(a)
-            if own is not None and own.shape == a.type.shape and all(p.buffer.name != own.buffer.name for p in places):
+            own = scope.reusable(a, (*others, *init[:k], *init[k + 1 :]))
+            if own is not None and own.shape == a.type.shape:
                 scope.places[v] = own
                 places.append(own)
                 continue
@@ -107,7 +107,7 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
     inner = _inside(scope, body)
     for v, a in zip(body.inputs, consts, strict=False):
         give(inner, v, scope, a)
-    places = _carries(scope, init, e.outputs[:n_carry])
+    places = _carries(scope, (*consts, *xs), init, e.outputs[:n_carry])
     results = [scope.target(v) for v in e.outputs[n_carry:]]
     step = scope.unit.var("step")
     scope.unit.ranges[step] = (0, max(length - 1, 0))
@@ -137,7 +137,7 @@ def build_while(write: Writer, scope: Scope, e: Equation) -> None:
         give(test, v, scope, a)
     for v, a in zip(body.inputs, e.inputs[n_cond:n], strict=False):
         give(inner, v, scope, a)
-    places = _carries(scope, e.inputs[n:], e.outputs)
+    places = _carries(scope, e.inputs[:n], e.inputs[n:], e.outputs)
     _bind_carries(test, cond.inputs[n_cond:], places)
     test.owned.clear()
     write(test, Program(cond.inputs, cond.equations, (), name=cond.name), ())
@@ -178,6 +178,6 @@ def build_callback(scope: Scope, e: Equation) -> None:
     inputs = tuple(w.ref(range(len(w.shape))) for w in windows)
     outputs = tuple(placed(scope.target(v), v.type.shape) for v in e.outputs)
     refs = tuple(w.ref(range(len(w.shape))) for w in outputs)
-    scope.block.append(Callback(scope.unit.slots[id(e)], inputs, refs))
+    scope.block.append(Callback(scope.unit.slots[id(e.params)], inputs, refs))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
 from fdl.backends.loops.values import add, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
-from fdl.tracer.ir import Atom, Equation
+from fdl.tracer.ir import Atom, Equation, Variable
 
 from .context import GENERATORS, Nest, Place, Scope, accumulator
 from .contract import cut
@@ -121,8 +121,11 @@ def updated(scope: Scope, e: Equation) -> Place:
     """Where the first operand's value lies to be written over: its own memory where it dies here, else a copy."""
     x, out = e.inputs[0], e.outputs[0]
     if out not in scope.wanted:
-        scope.stored(x)
-        place = scope.reusable(x)
+        name = scope.stored(x).buffer.name
+        for other in e.inputs[1:]:
+            if isinstance(other, Variable) and name in scope.leaves(other):
+                scope.stored(other)
+        place = scope.reusable(x, e.inputs[1:])
         if place is not None and place.shape == out.type.shape:
             scope.places[out] = place
             return place

@@ -45,10 +45,10 @@ def callback_equations(program: Program) -> list[Equation]:
     seen: set[int] = set()
 
     def visit(p: Program) -> None:
-        if id(p) in seen:
-            return
-        seen.add(id(p))
         for e in p.equations:
+            if id(e.params) in seen:
+                continue
+            seen.add(id(e.params))
             if e.primitive.name == "callback":
                 found.append(e)
             for inner in subprograms(e.params):
