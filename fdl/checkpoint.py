@@ -94,11 +94,12 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
         return _load_foreign(where, arrays, like)
     if metadata.get(_CRC) != _checksum(metadata[_TREE], arrays):
         raise FormatError(f"{where}: damaged: its checksum differs from its content's. Restore it from a copy.")
+    expected = None if like is None else _encode_like(like)
     try:
         saved = json.loads(metadata[_TREE])
         if like is None:
             return _decode(saved, arrays, where, _ROOT)
-        faults = list(_differences(saved, _encode_like(like), arrays, _ROOT))
+        faults = list(_differences(saved, expected, arrays, _ROOT))
         if faults:
             raise _misfit(where, faults)
         return tree.unflatten(tree.structure(like), [_decode(n, arrays, where, _ROOT) for n in _leaf_nodes(saved)])
@@ -118,7 +119,7 @@ def _checksum(text: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
     described = [(name, arrays[name].dtype.name, arrays[name].shape) for name in sorted(arrays)]
     crc = zlib.crc32(repr((text, described)).encode())
     for name in sorted(arrays):
-        crc = zlib.crc32(memoryview(safetensors.raw_bytes(arrays[name])), crc)
+        crc = zlib.crc32(safetensors.raw_bytes(arrays[name]).data, crc)
     return f"{crc:08x}"
 
 
@@ -291,7 +292,7 @@ def _loaded_class(node: Node, where: str, at: str) -> Any:
     for part in qualname.split("."):
         cls = getattr(cls, part, None)
     if not isinstance(cls, type):
-        raise TreeError(f"{where}: {at} is a {node['class']}, which is not imported. Import it, or pass a tree like it as like=.")
+        raise TreeError(f"{where}: {at} is a {node['class']}, which is not imported. Import it, or pass like=.")
     fields: list[str] | None = None
     if node["kind"] == "dataclass" and dataclasses.is_dataclass(cls):
         fields = [f.name for f in dataclasses.fields(cls) if not f.metadata.get("static", False)]
@@ -378,7 +379,9 @@ def _words(node: Node, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
         return f"a {kind} of {len(node[kind])}"
     if kind == "dict":
         return f"a dict with keys [{', '.join(_static_words(key) for key, _ in node['dict'])}]"
-    return kind if kind == "None" else f"a {kind.removeprefix('class ')}"
+    if kind.startswith("class "):
+        return f"a {kind.removeprefix('class ')}"
+    return kind if kind == "None" else f"a Python {kind}"
 
 
 def _static_words(node: Node) -> str:

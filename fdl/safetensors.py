@@ -17,7 +17,8 @@ import os
 import struct
 import sys
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray[Any, Any
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         for name in names:
-            file.write(memoryview(raw_bytes(arrays[name])))
+            file.write(raw_bytes(arrays[name]).data)
 
 
 def raw_bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -94,10 +95,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray[Any, Any]],
         if size != start + end:
             fault = "truncated" if size < start + end else "too long"
             raise FormatError(f"{where}: {fault}: its header describes {start + end} bytes, but the file has {size}.")
-        return {name: _array(file, name, dtype, shape, stop - begin, where) for name, dtype, shape, begin, stop in entries}, metadata
+        arrays = {name: _array(file, name, dtype, shape, stop - begin, where) for name, dtype, shape, begin, stop in entries}
+    return arrays, metadata
 
 
-def _header(file: BinaryIO, size: int, where: str) -> tuple[dict[str, Any], int]:
+def _header(file: BufferedReader, size: int, where: str) -> tuple[dict[str, Any], int]:
     """The header, and the position of the data."""
     if size < 8:
         raise FormatError(f"{where}: {size} bytes are too few for a safetensors file.")
@@ -140,10 +142,10 @@ def _entry(name: str, entry: Any, where: str) -> tuple[str, dtypes.DType, tuple[
 
 
 def _array(
-    file: BinaryIO, name: str, dtype: dtypes.DType, shape: tuple[int, ...], nbytes: int, where: str
+    file: BufferedReader, name: str, dtype: dtypes.DType, shape: tuple[int, ...], nbytes: int, where: str
 ) -> np.ndarray[Any, Any]:
     buffer = np.empty(nbytes, np.uint8)
-    if file.readinto(memoryview(buffer)) != nbytes:  # type: ignore[attr-defined]
+    if file.readinto(buffer.data) != nbytes:
         raise FormatError(f"{where}: truncated while it was read: {name!r} lacks bytes.")
     if dtype == dtypes.bool_ and (buffer > 1).any():
         # A bool whose byte is neither 0 nor 1 makes compiled code do anything.

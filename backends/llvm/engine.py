@@ -94,6 +94,9 @@ def _initialise() -> None:
 @functools.cache
 def _machine(target: Target) -> llvm.TargetMachine:
     _initialise()
+    if target.triple != llvm.get_process_triple():  # code to look at, not to run
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
     kind = llvm.Target.from_triple(target.triple)
     return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small")
 

@@ -80,7 +80,7 @@ class _Loop:
             while width // 2 >= max(rest, self.plan.smallest):
                 width //= 2
             parts = self._folded(parts, lanes, width)
-            mask = None if rest == width else f"bitcast (i{width} {(1 << rest) - 1} to <{width} x i1>)"
+            mask = None if rest == width else _first(rest, width)
             parts = self._one_vector(width, mask, integer(main), str(n), parts)
             lanes, rest = width, 0
         parts = self._folded(parts, lanes, 1)
@@ -169,3 +169,8 @@ class _Loop:
         self.write(self.s, self.loop.body)
         self.s.iteration.pop()
         return [value(self.s, c.next).text for c in self.loop.carries]
+
+
+def _first(count: int, lanes: int) -> str:
+    """The constant mask of the first `count` lanes. (A bitcast from an integer is shorter, but not folded: LLVM crashes on it.)"""
+    return "<" + ", ".join("i1 true" if i < count else "i1 false" for i in range(lanes)) + ">"

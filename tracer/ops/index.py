@@ -266,8 +266,8 @@ def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, axes: Shape
 def _scatter_mul_tangent(x: Any, indices: Any, updates: Any, x_dot: Any, u_dot: Any, how: dict[str, Any]) -> Any:
     """x_dot · Π u + Σ_k u_dot_k · x · Π_{j≠k} u_j, the products over the updates of one element.
 
-    The product of the others is had by division, with zeros counted apart: it is right to first order, and to any order where an
-    element has one update, or none of its updates is zero.
+    The product of the others is had by division, with zeros counted apart: it is right to first order, and to any order where
+    an element has one update, or none of its updates is zero.
     """
     t = type_of(x)
     by_x = zeros(t) if isinstance(x_dot, Zero) else scatter(x_dot, indices, updates, op="mul", **how)

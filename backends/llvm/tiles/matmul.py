@@ -197,8 +197,9 @@ class Operand:
 
 def _operand(name: str, ref: Ref) -> Operand:
     sizes = tuple(static(n) for n in ref.shape)
-    # The stride of an axis of length one is never used: call it whatever suits.
-    strides = [stride if n != 1 else 1 for n, stride in zip(sizes, ref.strides, strict=True)]
+    # The stride of an axis of length one, and any stride of an empty matrix, is never used: call it whatever suits.
+    free = 0 in sizes
+    strides = [1 if n == 1 or free else stride for n, stride in zip(sizes, ref.strides, strict=True)]
     return Operand(name, (sizes[0], sizes[1]), (strides[0], strides[1]))
 
 

@@ -1,0 +1,1 @@
+"""Passes over programs: each returns a new program of the same meaning."""
