@@ -7,6 +7,8 @@ aligned arrays, and raises what the code recorded.
 from __future__ import annotations
 
 import ctypes
+import functools
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from fdl.tracer import trace
+from fdl.tracer import trace, tree
 from fdl.tracer.array import Array, as_numpy
 from fdl.tracer.errors import FdlError, IndexOutOfBoundsError, at
 from fdl.tracer.ir import Equation, Program, Type, Variable, freeze, type_of
 from fdl.tracer.passes.simplify import simplify
 from fdl.tracer.primitive import Primitive
 
-from .llvm import pool, runtime
+from .llvm import callpath, cost, pool, runtime
 from .llvm.run import Native, native
 from .llvm.target import Target, host
 from .loops.ir import Routine
@@ -29,6 +31,9 @@ from .loops.lower import callback_equations
 from .loops.pipeline import pipeline
 from .loops.plan import Plan
 from .reference import ReferenceExecutable
+
+
+LONG_US = 20.0
 
 
 class StoppedError(FdlError, RuntimeError):
@@ -46,19 +51,25 @@ class NativeExecutable:
         self.routine: Routine
         self.plan: Plan
         simplified = simplify(program)
-        self._callbacks = callback_equations(simplified)
+        self.callbacks = callback_equations(simplified)
         self.routine, self.plan = pipeline(simplified)
         self.native: Native = native(self.routine, self.plan.offsets, self.target)
 
     def __call__(self, arrays: Sequence[Any], max_threads: int = 0) -> list[Array]:
-        """The outputs of the program; an Array for each."""
-        inputs = [dense(x, t.dtype) for x, t in zip(arrays, self.program.in_types, strict=True)]
+        """The outputs of the program for its inputs, then its constants; an Array for each."""
+        variables = (*self.program.inputs, *self.program.constants)
+        inputs = [dense(x, v.type.dtype) for x, v in zip(arrays, variables, strict=True)]
         outputs = [pool.empty(t.shape, t.dtype) for t in self.program.out_types]
-        callback = self._call_back if self._callbacks else None
+        callback = self._call_back if self.callbacks else None
         outcome = self.native.call(inputs, outputs, callback=callback, max_threads=max_threads)
         if outcome.status != runtime.OK:
             raise self.failure(outcome.status, outcome.site, outcome.values)
         return [Array(o, t.weak) for o, t in zip(outputs, self.program.out_types, strict=True)]
+
+    @functools.cached_property
+    def is_long(self) -> bool:
+        """Whether a call takes more than a few microseconds, by the static estimate: it then runs without the interpreter lock."""
+        return sum(cost.statement(s) for s in self.routine.body) > LONG_US * cost.CYCLES_PER_US
 
     def failure(self, status: int, site: int | None, values: tuple[int, ...]) -> BaseException:
         """The exception for a call that did not end well."""
@@ -68,7 +79,7 @@ class NativeExecutable:
         return StoppedError("the compiled call was stopped before it ended: its results are lost")
 
     def _call_back(self, slot: int, pointers: int) -> None:
-        run_callback(self._callbacks[slot], pointers)
+        run_callback(self.callbacks[slot], pointers)
 
 
 def run_callback(e: Equation, pointers: int) -> None:
@@ -99,6 +110,74 @@ def dense(x: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 def compile_program(program: Program, backend: str = "llvm") -> Any:
     """The executable of a program on a backend, "llvm" or "reference"."""
     return ReferenceExecutable(program) if backend == "reference" else NativeExecutable(program)
+
+
+# --- the compiled call path -----------------------------------------------------------------------
+
+
+def entry_for(
+    executable: NativeExecutable,
+    captured: Sequence[Any],
+    structure: tree.Structure,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    is_static: Callable[[int | str, int], bool],
+    donate: Sequence[int],
+    where: str,
+) -> callpath.Entry:
+    """The call path's entry for calls like this one.
+
+    Args:
+        captured: the arrays for the program's constants.
+        structure: of what the call returns.
+        is_static: tells of an argument, by position or name, whether it is static, given the number of positional ones.
+        donate: positions of the arguments that the call consumes.
+        where: what a consumed array says consumed it.
+
+    Raises: TypeError for a container that the call path does not know, or a program with input and output of its own.
+    """
+    program = executable.program
+    if executable.callbacks:
+        raise TypeError("a program that calls back goes the slow way")
+    slots = itertools.count()
+
+    def leaf(x: Any, consumed: str | None) -> Any:
+        if type(x) is Array:
+            return callpath.ArrayArg(next(slots), x.dtype, x.shape, x._weak, consumed)
+        if type(x) is np.ndarray:
+            return callpath.NumpyArg(next(slots), x.dtype, x.shape)
+        if type(x) in (bool, int, float, complex):
+            return callpath.ScalarArg(next(slots), type(x), type_of(x).dtype)
+        raise TypeError(f"the call path takes no {type(x).__name__}")
+
+    def spec(x: Any, consumed: str | None = None) -> Any:
+        flat, s = tree.flatten(x)
+        return tree.unflatten(s, [leaf(v, consumed) for v in flat])
+
+    n = len(args)
+    arg_specs = tuple(
+        callpath.Static(a) if is_static(i, n) else spec(a, where if i in donate else None) for i, a in enumerate(args)
+    )
+    # Leaves are numbered in the order of flattening: keyword arguments by name.
+    kwarg_specs = {k: callpath.Static(kwargs[k]) if is_static(k, n) else spec(kwargs[k]) for k in sorted(kwargs)}
+    outputs = tuple(callpath.Output(t.dtype, t.shape, t.weak) for t in program.out_types)
+    return callpath.Entry(
+        args=arg_specs,
+        kwargs=kwarg_specs,
+        address=executable.native.entry,
+        outputs=outputs,
+        result=tree.unflatten(structure, [callpath.Out(i) for i in range(len(outputs))]),
+        inputs=len(program.inputs),
+        consts=tuple(dense(x, v.type.dtype) for x, v in zip(captured, program.constants, strict=True)),
+        arena_bytes=executable.native.arena_bytes,
+        release=executable.is_long,
+        on_failure=_raise_failure,
+        owner=(executable, captured),
+    )
+
+
+def _raise_failure(entry: callpath.Entry, status: int, site: int, values: tuple[int, int, int]) -> Any:
+    raise entry.owner[0].failure(status, site, values)
 
 
 # --- single operations ----------------------------------------------------------------------------

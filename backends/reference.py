@@ -19,11 +19,13 @@ class ReferenceExecutable:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        inputs = (*program.inputs, *program.constants)
+        self._open = Program(inputs, program.equations, program.outputs, name=program.name)
 
     def __call__(self, arrays: Sequence[Any]) -> list[Array]:
-        """The outputs of the program; an Array for each."""
+        """The outputs of the program for its inputs, then its constants; an Array for each."""
         with np.errstate(all="ignore"):
-            outs = run_program(self.program, [as_numpy(x) for x in arrays])
+            outs = run_program(self._open, [as_numpy(x) for x in arrays])
         return [Array(np.array(o, t.dtype, order="C", copy=True), t.weak) for o, t in zip(outs, self.program.out_types, strict=True)]
 
     @property

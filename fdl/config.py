@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,12 @@ class Config:
         if name == "backend" and value not in BACKENDS:
             raise ValueError(f"config.backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
         object.__setattr__(self, name, value)
+        for forget in _listeners:
+            forget()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls `listener()` after each change of a setting."""
+        _listeners.append(listener)
 
     @contextlib.contextmanager
     def using(self, *, backend: Backend) -> Iterator[None]:
@@ -45,6 +51,7 @@ class Config:
             self.backend = before
 
 
+_listeners: list[Callable[[], None]] = []
 config = Config()
 if os.environ.get("FDL_BACKEND"):
     config.backend = os.environ["FDL_BACKEND"]  # type: ignore[assignment]

@@ -35,7 +35,7 @@ LAYERS = {
     "fdl": [
         {"tracer"},
         {"backends", "files"},
-        {"config", "safetensors"},
+        {"config", "safetensors", "_slots"},
         {"numpy"},
         {"random", "transforms"},
         {"control"},

@@ -45,7 +45,7 @@ class Native:
         self.code = engine.compile_text([emitted.text], target, externals, [emitted.symbol])
         self.entry = self.code.address(emitted.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
-        self._arena_bytes = arena_bytes
+        self.arena_bytes = arena_bytes
         self._arenas: list[Array] = []
         self._lock = threading.Lock()
 
@@ -85,12 +85,12 @@ class Native:
         return Outcome(status, *runtime.error_record(frame))
 
     def _borrow(self) -> Array | None:
-        if not self._arena_bytes:
+        if not self.arena_bytes:
             return None
         with self._lock:
             if self._arenas:
                 return self._arenas.pop()
-        return aligned(self._arena_bytes)
+        return aligned(self.arena_bytes)
 
     def _give_back(self, arena: Array | None) -> None:
         with self._lock:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fdl.backends.executable import entry_for
+from fdl.backends.llvm.callpath import dispatcher_type
 from fdl.config import config
 from fdl.tracer import trace, tree
 from fdl.tracer.array import Array
@@ -41,12 +44,18 @@ def executable_for(program: Program, backend: str) -> Any:
 
 @dataclass(slots=True)
 class Traced:
-    """One specialisation of a jitted function."""
+    """One specialisation of a jitted function. What it closes over is the program's first inputs, and hidden constants of `closed`."""
 
     program: Program
     captured: list[Any]
     out_structure: tree.Structure
     executable: Any = None
+
+    @property
+    def closed(self) -> Program:
+        """The program with what it closes over as constants."""
+        p, n = self.program, len(self.captured)
+        return Program(p.inputs[n:], p.equations, p.outputs, p.inputs[:n], name=p.name)
 
     def is_alive(self) -> bool:
         return all(not isinstance(x, Tracer) or x.trace.alive for x in self.captured)
@@ -63,7 +72,8 @@ class Jitted:
         self._f, self._static, self._static_names, self._donate, self._backend = f, static, static_names, donate, backend
         self._traces: dict[Any, Traced] = {}
         self._name = name_of(f)
-        self._fast = DISPATCH(self) if DISPATCH is not None else self._call
+        self._fast = dispatcher_type()(self._call, array_type=Array)
+        _alive.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._fast(*args, **kwargs)
@@ -77,21 +87,37 @@ class Jitted:
     def clear_cache(self) -> None:
         """Forgets what was traced."""
         self._traces.clear()
+        self._fast.clear()
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         leaves, traced = self.prepare(args, kwargs)
         if not is_evaluating() or any(isinstance(x, Tracer) for x in (*leaves, *traced.captured)):
             outs = bind(jit_p, *traced.captured, *leaves, program=traced.program, name=self._name)
         else:
-            outs = self.executable(traced)([*traced.captured, *leaves])
+            executable = self.executable(traced)
+            outs = executable([*leaves, *traced.captured])
+            if executable.backend == "llvm":
+                self._remember(args, kwargs, traced)
             self._consume(args)
         return tree.unflatten(traced.out_structure, outs)
+
+    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced) -> None:
+        """Lets the compiled call path take the next call with arguments of these types, where it knows their containers."""
+        where = f"{self!r}{at(user_source()).replace(chr(10), '')}"
+        try:
+            entry = entry_for(traced.executable, traced.captured, traced.out_structure, args, kwargs, self._static_at, self._donate, where)
+        except TypeError:
+            return
+        self._fast.add(entry)
+
+    def _static_at(self, position: int | str, n_args: int) -> bool:
+        return position in self._static_names or (isinstance(position, int) and any(i % n_args == position for i in self._static if -n_args <= i < n_args))
 
     def executable(self, traced: Traced) -> Any:
         """The compiled code of a specialisation."""
         backend = self._backend or config.backend
         if traced.executable is None or traced.executable.backend != backend:
-            traced.executable = executable_for(traced.program, backend)
+            traced.executable = executable_for(traced.closed, backend)
         return traced.executable
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
@@ -188,7 +214,7 @@ class Lowered:
             leaves, traced = self.jitted.prepare(args, kwargs)
             if traced is not self.traced:
                 raise TypeError(f"{self.jitted!r} was compiled for {self.program.in_types}, and called with other types.{at(user_source())}")
-            return tree.unflatten(structure, executable([*captured, *leaves]))
+            return tree.unflatten(structure, executable([*leaves, *captured]))
 
         return run
 
@@ -215,8 +241,16 @@ class _Static:
         return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
 
 
-DISPATCH: Callable[[Jitted], Callable[..., Any]] | None = None
-"""Makes the compiled call path of a jitted function; `fdl/__init__.py` fills it."""
+_alive: weakref.WeakSet[Jitted] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    """Empties the compiled call paths: they know only the backend they were made for."""
+    for f in _alive:
+        f._fast.clear()
+
+
+config.on_change(_forget)
 
 
 def _ints(value: int | Sequence[int] | None) -> tuple[int, ...]:

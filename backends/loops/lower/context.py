@@ -38,6 +38,7 @@ from fdl.backends.loops.ir import (
     Var,
     subvalues,
 )
+from fdl.backends.loops.reductions import identity_of
 from fdl.backends.loops.values import Interval, bounds, conjunction, const, convert, flatten, op
 from fdl.backends.loops.values import index as as_index
 from fdl.tracer import dtypes
@@ -426,23 +427,3 @@ def literal(a: Literal) -> Const:
     x = a.value[()]
     kind = a.type.dtype.kind
     return const(bool(x) if kind == "b" else int(x) if kind in "iu" else float(x), a.type.dtype)
-
-
-def identity_of(name: str, dtype: dtypes.DType) -> Const:
-    """The operand that changes nothing under the combination `name`."""
-    if dtype == BOOL:
-        return Const(name in ("mul", "and", "min"), dtype)
-    if name in ("max", "min"):
-        low = name == "max"
-        if dtypes.is_int(dtype):
-            info = np.iinfo(dtype)
-            return Const(int(info.min if low else info.max), dtype)
-        return Const(-math.inf if low else math.inf, dtype)
-    if name == "and":
-        return Const(-1 if dtypes.is_signed(dtype) else int(np.iinfo(dtype).max), dtype)
-    return const(1 if name == "mul" else 0, dtype)
-
-
-def accumulator(dtype: dtypes.DType) -> dtypes.DType:
-    """The dtype in which sums and products of `dtype` accumulate: float32 for the half types."""
-    return dtypes.float32 if dtype in (dtypes.float16, dtypes.bfloat16) else dtype

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fdl.backends.loops.ir import BOOL, INDEX, Buffer, Call, Const, Ref, Value
+from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, convert, mul, op, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
 
-from .context import Nest, Place, Scope, accumulator
+from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
 from .windowed import Window, placed, row_major, run_stride, window_of
 

@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 
 from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
+from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Variable
 
-from .context import GENERATORS, Nest, Place, Scope, accumulator
+from .context import GENERATORS, Nest, Place, Scope
 from .contract import cut
 from .index import ZERO, At, Shape
 

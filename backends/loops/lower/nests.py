@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 
 from fdl.backends.loops.ir import INDEX, Const, Op, Value
+from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, convert, flatten, op
 from fdl.tracer import dtypes
 from fdl.tracer import primitive as p
 from fdl.tracer.ir import Equation
 
-from .context import GENERATORS, LoweringError, Nest, Scope, accumulator
+from .context import GENERATORS, LoweringError, Nest, Scope
 from .index import SCALAR, ZERO, At
 
 

@@ -6,11 +6,12 @@ May be imported by: `lower/__init__.py`.
 from __future__ import annotations
 
 from fdl.backends.loops.ir import INDEX, Call, Carry, Const, Value
+from fdl.backends.loops.reductions import accumulator, identity_of
 from fdl.backends.loops.values import convert, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Equation
 
-from .context import Nest, Place, Scope, accumulator, identity_of
+from .context import Nest, Place, Scope
 from .index import ZERO, At
 from .windowed import placed
 

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fdl.backends.loops.ir import BOOL, INDEX, Carry, Const, Kind, Value
+from fdl.backends.loops.reductions import accumulator, identity_of
 from fdl.backends.loops.values import add, bounds, conjunction, const, convert, flatten, mul, op, select
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
 
-from .context import Nest, Place, Scope, accumulator, identity_of
+from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
 
 _REDUCE = {"window_sum": "add", "window_max": "max", "window_min": "min"}
