@@ -288,7 +288,7 @@ class TestFormat:
         whole = path.read_bytes()
         for length in range(len(whole)):
             path.write_bytes(whole[:length])
-            with pytest.raises(FormatError, match="too few|truncated|damaged"):
+            with pytest.raises(FormatError, match=r"too few|truncated|damaged"):
                 load(path)
         path.write_bytes(whole + b"x")
         with pytest.raises(FormatError, match="too long"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdl.backends.llvm import emit, engine, run, runtime, target
-from fdl.backends.llvm.target import Target
+from fdl.backends.llvm import emit, run, runtime, target
 from fdl.backends.loops import ir
 from fdl.backends.loops.interpret import run as interpret
-from fdl.backends.loops.ir import Buffer, Carry, Check, Const, For, If, Let, Load, Op, Ref, Routine, Store, Var
+from fdl.backends.loops.ir import Buffer, Carry, Check, Const, For, If, Let, Load, Op, Routine, Store, Var
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
@@ -70,7 +71,7 @@ def outputs_of(routine: Routine) -> list[Array]:
 
 
 def agrees(routine: Routine, inputs: Sequence[Array], **tolerance: float) -> None:
-    """Every target, with one thread and with several, gives what the interpreter gives, and the same bits for any number of threads."""
+    """Every target gives what the interpreter gives, and the same bits with one thread and with several."""
     expected, failure = interpret(routine, inputs)
     for name in TARGETS:
         code = native(routine, name)
@@ -103,7 +104,9 @@ class Maker:
         self.random = random.Random(seed)
         self.count = 0
         r = self.random
-        self.floats = [buffer(f"x{i}", [r.choice((1, 3, 8, 17, 40)) for _ in range(r.randint(1, 2))], "input") for i in range(2)]
+        self.floats = [
+            buffer(f"x{i}", [r.choice((1, 3, 8, 17, 40)) for _ in range(r.randint(1, 2))], "input") for i in range(2)
+        ]
         self.ints = [buffer("n0", (r.choice((5, 33)),), "input", I32)]
         self.other = [buffer("h0", (r.choice((4, 21)),), "input", r.choice((dtypes.float16, dtypes.bfloat16, dtypes.float64)))]
         self.extents = buffer("e0", (4,), "input", I64)
@@ -225,10 +228,14 @@ class Maker:
         local = buffer(f"l{self.count}", (n,), r.choice(("local", "arena")) if not around else "local")
         var, again = self.fresh("i"), self.fresh("i")
         stmts.append(ir.Alloc(local))
-        stmts.append(loop(var, n, [Store(local, (var,), self.value([*around, (var, n)], scope, 1))], r.choice(("serial", "vector"))))
+        stmts.append(
+            loop(var, n, [Store(local, (var,), self.value([*around, (var, n)], scope, 1))], r.choice(("serial", "vector")))
+        )
         inner = [*around, (again, n)]
         stored = op("add", self.load(local, inner), self.value(inner, scope, 1))
-        stmts.append(loop(again, n, [Store(self.output(inner), tuple(v for v, _ in inner), stored)], r.choice(("serial", "vector"))))
+        stmts.append(
+            loop(again, n, [Store(self.output(inner), tuple(v for v, _ in inner), stored)], r.choice(("serial", "vector")))
+        )
 
     def output(self, around: list[tuple[Var, int]]) -> Buffer:
         self.outputs.append(buffer(f"y{len(self.outputs)}", [n for _, n in around], "output"))
@@ -252,3 +259,321 @@ class Maker:
 def test_random_routines(seed: int) -> None:
     maker = Maker(seed)
     agrees(maker.routine(), maker.arrays())
+
+
+# --- loops ----------------------------------------------------------------------------------------
+
+U, V, W = index("u"), index("v"), index("w")
+A, R = Var("a", F32), Var("r", F32)
+
+
+def integers(*shape: int, seed: int = 0) -> Array:
+    """Small integers as floats: their sums are exact."""
+    return np.random.default_rng(seed).integers(-9, 10, shape).astype(np.float32)
+
+
+def summed(var: Var, extent: int | ir.Value, term: ir.Value, kind: Any, start: ir.Value | None = None) -> For:
+    """`r`: the sum of a term."""
+    return loop(var, extent, (), kind, [Carry(A, start or real(0.0), op("add", A, term), R, "add")])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 16, 17, 63, 64, 65, 130, 1003])
+@pytest.mark.parametrize("dtype", [F32, dtypes.float64, dtypes.float16, dtypes.bfloat16, I32, dtypes.int8, BOOL], ids=str)
+def test_sizes(n: int, dtype: DType) -> None:
+    """Elementwise code and reductions of every remainder, for elements of every width."""
+    x, y = buffer("x", (n,), "input", dtype), buffer("y", (n,), "output", dtype)
+    carried, total = Var("c", dtype), Var("t", dtype)
+    carry = Carry(carried, Const(0, dtype), op("max", carried, Load(x, (U,))), total, "max")
+    s = buffer("s", (), "output", dtype)
+    body = [loop(V, n, [Store(y, (V,), op("add", Load(x, (V,)), Load(x, (V,))))], "vector"), loop(U, n, (), "vector", [carry])]
+    data = np.random.default_rng(n).integers(0, 2, n) if dtype == BOOL else integers(n)
+    agrees(Routine("sizes", (x,), (), (y, s), (*body, Store(s, (), total))), [data.astype(dtype)])
+
+
+@pytest.mark.parametrize(("m", "n"), [(0, 4), (1, 1), (7, 5), (33, 100), (3, 131)])
+def test_columns(m: int, n: int) -> None:
+    """A serial loop with a carry inside a vector loop: one accumulator a lane, in the loop's order."""
+    x, y = buffer("x", (m, n), "input"), buffer("y", (n,), "output")
+    body = loop(V, n, [summed(U, m, Load(x, (U, V)), "serial"), Store(y, (V,), R)], "vector")
+    data = np.random.default_rng(0).standard_normal((m, n)).astype(np.float32)
+    agrees(Routine("columns", (x,), (), (y,), (body,)), [data])
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 37])
+def test_strides(n: int) -> None:
+    """Gathers, scatters, backwards runs, and indices that come from memory."""
+    x, at = buffer("x", (n, n), "input"), buffer("at", (n,), "input", I32)
+    outs = [buffer(f"y{k}", (n, n), "output") for k in range(4)]
+    back = op("sub", number(n - 1), V)
+    there = op("convert", Load(at, (V,)), dtype=I64)
+    stores = [
+        Store(outs[0], (U, V), Load(x, (V, U))),
+        Store(outs[1], (V, U), Load(x, (U, back))),
+        Store(outs[2], (U, back), Load(x, (U, there))),
+        Store(outs[3], (U, there), Load(x, (back, V))),
+    ]
+    routine = Routine("strides", (x, at), (), tuple(outs), (loop(U, n, [loop(V, n, stores, "vector")], "parallel"),))
+    agrees(routine, [integers(n, n), np.random.default_rng(1).permutation(n).astype(np.int32)])
+
+
+def test_division_of_indices() -> None:
+    """`v // c` and `v % c` stay contiguous where all lanes fall into one row, and are right where they do not."""
+    for rows, columns in ((6, 64), (5, 48), (4, 7), (3, 128)):
+        x, y = buffer("x", (columns, rows), "input"), buffer("y", (rows * columns,), "output")
+        source = (op("rem", V, number(columns)), op("div", V, number(columns)))
+        body = loop(V, rows * columns, [Store(y, (V,), Load(x, source))], "vector")
+        agrees(Routine("reshape", (x,), (), (y,), (body,)), [integers(columns, rows)])
+
+
+def test_rows_stay_contiguous() -> None:
+    """The flat loop over rows of 64 reads whole vectors: no gather in the text."""
+    x, y = buffer("x", (6, 64), "input"), buffer("y", (384,), "output")
+    source = (op("div", V, number(64)), op("rem", V, number(64)))
+    routine = Routine("rows", (x,), (), (y,), (loop(V, 384, [Store(y, (V,), Load(x, source))], "vector"),))
+    made = target.make("avx512", "x86_64-unknown-linux-gnu")
+    assert "gather" not in emit.emit_routine(routine, {}, made).text
+
+
+def test_parallel_reduction() -> None:
+    """Pieces that depend on the extent alone: the same bits for any number of threads, and for a run-time extent."""
+    n = 200_003
+    x, length, y = buffer("x", (n,), "input"), buffer("n", (), "input", I64), buffer("y", (2,), "output")
+    high, top = Var("h", F32), Var("top", F32)
+    term = Let(Var("t", F32), op("tanh", Load(x, (U,))))
+    carries = [
+        Carry(A, real(1.0), op("add", A, Var("t", F32)), R, "add"),
+        Carry(high, real(-1.0), op("max", high, Load(x, (U,))), top, "max"),
+    ]
+    data = np.random.default_rng(0).standard_normal(n).astype(np.float32)
+    for extent in (number(n), Load(length, ())):
+        body = (loop(U, extent, [term], "parallel", carries), Store(y, (number(0),), R), Store(y, (number(1),), top))
+        routine = Routine("pieces", (x, length), (), (y,), body)
+        for name in TARGETS:
+            code = native(routine, name)
+            for count in (0, 1, 1000, n) if isinstance(extent, Load) else (n,):
+                results = []
+                for threads in (1, 0, 0):
+                    (out,) = outputs_of(routine)
+                    assert code.call([data, np.array(count)], [out], max_threads=threads).status == runtime.OK
+                    results.append(out)
+                assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+                used = data[:count].astype(np.float64)
+                np.testing.assert_allclose(results[0], [1 + np.tanh(used).sum(), max(-1.0, used.max(initial=-1.0))], rtol=1e-3)
+
+
+def test_scratch_of_each_thread() -> None:
+    """A large local buffer in a parallel loop: no two iterations see one another's."""
+    n, m = 300, 5000
+    local, y = buffer("local", (m,), "local"), buffer("y", (n,), "output")
+    fill = loop(V, m, [Store(local, (V,), op("convert", op("mul", U, V), dtype=F32))], "vector")
+    last = Store(y, (U,), op("add", Load(local, (number(m - 1),)), Load(local, (number(1),))))
+    routine = Routine("scratch", (), (), (y,), (loop(U, n, [ir.Alloc(local), fill, last], "parallel"),))
+    for name in TARGETS:
+        (out,) = outputs_of(routine)
+        assert native(routine, name).call([], [out]).status == runtime.OK
+        np.testing.assert_array_equal(out, (np.arange(n) * m).astype(np.float32))
+
+
+# --- the driver -----------------------------------------------------------------------------------
+
+
+def long_loop(iterations: int) -> Routine:
+    """A serial loop over a reduction, which has to stay in the driver, with a counter in memory."""
+    x, y = buffer("x", (1000,), "input"), buffer("y", (2,), "output")
+    step = Store(y, (number(0),), op("add", Load(y, (number(0),)), real(1.0)))
+    body = loop(W, iterations, [summed(V, 1000, Load(x, (V,)), "vector"), step, Store(y, (number(1),), R)])
+    return Routine("long", (x,), (), (y,), (Store(y, (number(0),), real(0.0)), body))
+
+
+def test_driver_loop() -> None:
+    agrees(long_loop(40), [integers(1000)])
+
+
+def test_carried_through_the_driver() -> None:
+    """Carries of a driver's loop, in and out of kernels; branches and a `While` around them."""
+    n = 900
+    x, y = buffer("x", (n,), "input"), buffer("y", (4,), "output")
+    state, work = buffer("state", (), "arena", I64), buffer("work", (n,), "arena")
+    carried, last = Var("c", F32), Var("last", F32)
+    seen = Var("seen", I64)
+    double = loop(index("d"), n, [Store(work, (index("d"),), op("mul", Load(x, (index("d"),)), real(2.0)))], "vector")
+    inner = [
+        summed(V, n, Load(work, (V,)), "vector"),
+        If(op("gt", carried, real(5.0)), (Store(y, (number(0),), carried),), (Store(y, (number(1),), R),)),
+    ]
+    scan = loop(W, 300, inner, "serial", [Carry(carried, real(0.0), op("max", R, op("add", carried, real(1.0))), last)])
+    counting = ir.While(
+        (Let(seen, Load(state, ())),), op("lt", seen, number(5000)), (Store(state, (), op("add", seen, number(7))),)
+    )
+    tail = [Store(y, (number(2),), last), Store(y, (number(3),), op("convert", Load(state, ()), dtype=F32))]
+    start = [ir.Alloc(state), ir.Alloc(work), Store(state, (), number(0))]
+    first = [Store(y, (number(k),), real(0.0)) for k in range(4)]
+    routine = Routine("driver", (x,), (), (y,), (*first, *start, double, counting, scan, *tail))
+    agrees(routine, [integers(n, seed=4)])
+
+
+def test_stop_and_progress() -> None:
+    """A loop of the driver sees the stop word at its next iteration, and says how far it has come."""
+    routine = long_loop(2**40)
+    code = native(routine, TARGETS[0])
+    frame = runtime.new_frame()
+    x, (y,) = integers(1000), outputs_of(routine)
+    status: list[int] = []
+    pointers = [x.ctypes.data, y.ctypes.data]
+    thread = threading.Thread(target=lambda: status.append(runtime.call(code.entry, frame, pointers)))
+    thread.start()
+    time.sleep(0.05)
+    runtime.stop(frame)
+    thread.join(10)
+    assert status == [runtime.STOPPED]
+    assert runtime.progress(frame) > 0
+
+
+def test_calls_at_once() -> None:
+    """Two threads in one routine have an arena each."""
+    n = 20_000
+    x, t, y = buffer("x", (n,), "input"), buffer("t", (n,), "arena"), buffer("y", (n,), "output")
+    body = [
+        ir.Alloc(t),
+        loop(U, n, [Store(t, (U,), op("mul", Load(x, (U,)), real(2.0)))], "parallel"),
+        loop(V, n, [Store(y, (V,), op("add", Load(t, (V,)), real(1.0)))], "parallel"),
+    ]
+    routine = Routine("twice", (x,), (), (y,), tuple(body))
+    code = native(routine, TARGETS[0])
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        data = integers(n, seed=seed)
+        for _ in range(20):
+            (out,) = outputs_of(routine)
+            code.call([data], [out])
+            if not np.array_equal(out, data * 2 + 1):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# --- checks and callbacks -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["vector", "serial", "parallel"])
+@pytest.mark.parametrize("bad", [(), (5, 900), (1002,), (999, 1000), (0,)])
+def test_first_failure(kind: str, bad: tuple[int, ...]) -> None:
+    """The first iteration's failure, with its values, whatever the order; nothing after the nest runs."""
+    n = 1003
+    at, x, y = buffer("at", (n,), "input", I32), buffer("x", (50,), "input"), buffer("y", (n,), "output")
+    v, ok = Var("v", I64), Var("ok", BOOL)
+    body = [
+        Let(v, op("convert", Load(at, (U,)), dtype=I64)),
+        Let(ok, op("and", op("ge", v, number(0)), op("lt", v, number(50)))),
+        Check(ok, 3, (v, number(50), U)),
+        Store(y, (U,), Load(x, (op("min", op("max", v, number(0)), number(49)),))),
+    ]
+    routine = Routine("take", (at, x), (), (y,), (loop(U, n, body, kind), Store(y, (number(0),), real(77.0))))
+    indices = np.random.default_rng(0).integers(0, 50, n).astype(np.int32)
+    for position in bad:
+        indices[position] = -5 - position
+    values = integers(50)
+    agrees(routine, [indices, values])
+    if bad:
+        for name in TARGETS:
+            (out,) = outputs_of(routine)
+            outcome = native(routine, name).call([indices, values], [out])
+            assert outcome.values == (-5 - bad[0], 50, bad[0])
+            assert out[0] != 77.0
+
+
+def test_failure_in_a_driver_loop() -> None:
+    """The call ends in the iteration that failed."""
+    x, y = buffer("x", (1000,), "input"), buffer("y", (2,), "output")
+    fits = op("lt", W, number(7))
+    body = loop(W, 1000, [Check(fits, 1, (W,)), summed(V, 1000, Load(x, (V,)), "vector"), Store(y, (number(1),), R)])
+    routine = Routine("ends", (x,), (), (y,), (body,))
+    for name in TARGETS:
+        outcome = native(routine, name).call([integers(1000)], outputs_of(routine))
+        assert (outcome.status, outcome.site, outcome.values[0]) == (runtime.FAILED, 1, 7)
+
+
+def whole(b: Buffer) -> ir.Ref:
+    return ir.Ref(b, number(0), tuple(map(number, b.shape)), b.strides)
+
+
+def callback_routine() -> Routine:
+    x, t, y = buffer("x", (8,), "input"), buffer("t", (8,), "arena"), buffer("y", (8,), "output")
+    return Routine(
+        "back", (x,), (), (y,),
+        (
+            ir.Alloc(t),
+            loop(U, 8, [Store(t, (U,), op("add", Load(x, (U,)), real(1.0)))], "vector"),
+            ir.Callback(5, (whole(t),), (whole(y),)),
+            loop(V, 8, [Store(y, (V,), op("add", Load(y, (V,)), real(1.0)))], "vector"),
+        ),
+    )  # fmt: skip
+
+
+def test_callback() -> None:
+    """The function finds its buffers; its exception comes out of the call."""
+    routine = callback_routine()
+
+    def times_ten(slot: int, pointers: int) -> None:
+        assert slot == 5
+        t, y = (ctypes.c_void_p * 2).from_address(pointers)
+        source, result = ((ctypes.c_float * 8).from_address(p) for p in (t, y))
+        result[:] = [10 * v for v in source]
+
+    def fails(slot: int, pointers: int) -> None:
+        raise ValueError("the callback's own")
+
+    data = np.arange(8, dtype=np.float32)
+    for name in TARGETS:
+        code = native(routine, name)
+        (out,) = outputs_of(routine)
+        code.call([data], [out], callback=times_ten)
+        np.testing.assert_array_equal(out, (data + 1) * 10 + 1)
+        with pytest.raises(ValueError, match="the callback's own"):
+            code.call([data], [out], callback=fails)
+
+
+# --- tile kernels ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", ["matmul", "transpose", "sort"])
+def test_tile_calls(kernel: str) -> None:
+    """A tile kernel means what its definition in loop IR means, whether it has a function or not."""
+    attrs: tuple[tuple[str, object], ...] = ()
+    if kernel == "matmul":
+        shapes, attrs = [(5, 7), (5, 9), (9, 7)], (("accumulate", False),)
+    elif kernel == "transpose":
+        shapes = [(6, 11), (6, 11)]
+    else:
+        shapes, attrs = [(13,), (13,)], (("num_keys", 1),)
+    y, *xs = [buffer(f"b{k}", s, "input" if k else "output") for k, s in enumerate(shapes)]
+    call = ir.Call(kernel, (whole(y),), tuple(map(whole, xs)), (), attrs)
+    routine = Routine("tile", tuple(xs), (), (y,), (loop(U, 2, [call], "serial"),))
+    agrees(routine, [integers(*s, seed=k) for k, s in enumerate(shapes[1:])])
+
+
+# --- size -----------------------------------------------------------------------------------------
+
+
+def test_long_code_is_linear() -> None:
+    """Four times as many statements make about four times as much text, in functions of bounded size."""
+
+    def straight(n: int) -> str:
+        x, y = buffer("x", (64,), "input"), buffer("y", (64,), "output")
+        body: list[ir.Stmt] = [Let(Var("t0", F32), Load(x, (number(0),)))]
+        for k in range(1, n):
+            value = op("add", op("mul", Var(f"t{k - 1}", F32), Load(x, (number(k % 64),))), Var(f"t{max(0, k - 37)}", F32))
+            body.append(Let(Var(f"t{k}", F32), value))
+        body.append(Store(y, (number(0),), Var(f"t{n - 1}", F32)))
+        routine = Routine("straight", (x,), (), (y,), tuple(body))
+        return emit.emit_routine(routine, {}, target.named(TARGETS[0])).text
+
+    small, large = straight(1000), straight(4000)
+    assert len(large) < 5 * len(small)
+    assert max(len(f) for f in large.split("\ndefine ")) < len(large) / 3

@@ -111,7 +111,9 @@ def assert_matches(name: str, got: Array, want: Array, operands: Sequence[Array]
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         shown = [x[at] for x in operands]
-        pytest.fail(f"{name}{shown} of {operands[-1].dtype} gives {got[at]!r}, expected {want[at]!r} ({int(wrong.sum())} wrong)")
+        pytest.fail(
+            f"{name}{shown} of {operands[-1].dtype} gives {got[at]!r}, expected {want[at]!r} ({int(wrong.sum())} wrong)"
+        )
 
 
 @pytest.mark.parametrize("on", target.runnable())
@@ -159,7 +161,7 @@ TWO = {"erf", "erfc", "erf_inv", "sinh", "tanh", "tan", "logistic"}
 def test_accuracy(name: str) -> None:
     """Within 2 ulp, or 4 for a few, of results computed with more precision; on every target."""
     rng = np.random.default_rng(7)
-    singles, doubles = sweep(dtypes.float32, rng), sweep(dtypes.float64, rng)[: 30000]
+    singles, doubles = sweep(dtypes.float32, rng), sweep(dtypes.float64, rng)[:30000]
     doubles = np.resize(doubles, singles.shape)
     todo: list[Case] = [(name, (d,), d) for d in (dtypes.float32, dtypes.float64)]
     wants = [SCALARS[name].impl(x, dtype=x.dtype) for x in (singles, doubles)]

@@ -195,11 +195,11 @@ class Outliner:
 
 def load_word(code: Code, base: str, index: int, kind: str) -> str:
     """The value of LLVM type `kind` in word `index` at `base`."""
-    slot = code.emit(f"getelementptr inbounds i8, ptr {base}, i64 {8 * index}")
+    slot = code.pure(f"getelementptr inbounds i8, ptr {base}, i64 {8 * index}", base)
     return code.emit(f"load {kind}, ptr {slot}, align 8")
 
 
 def store_word(code: Code, base: str, index: int, kind: str, value: str) -> None:
     """Writes a value of LLVM type `kind` into word `index` at `base`."""
-    slot = code.emit(f"getelementptr inbounds i8, ptr {base}, i64 {8 * index}")
+    slot = code.pure(f"getelementptr inbounds i8, ptr {base}, i64 {8 * index}", base)
     code.do(f"store {kind} {value}, ptr {slot}, align 8")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +40,11 @@ class Outcome:
 
 
 class Native:
-    """A compiled routine. It owns its code, its constants and its arenas."""
+    """A compiled routine. It owns its code, its constants and its arenas.
+
+    `entry` is the address of `i32 entry(ptr frame, ptr buffers)`, good while this object lives; its frames need an arena of
+    `arena_bytes`.
+    """
 
     def __init__(self, emitted: EmittedRoutine, target: Target, arena_bytes: int, consts: Sequence[Array] = ()) -> None:
         externals = {name: address for name, address in _externals().items() if name in (*emitted.externals, *_LIBC)}
@@ -106,14 +112,8 @@ def aligned(nbytes: int) -> Array:
 
 
 def _externals() -> dict[str, int]:
-    return runtime.symbols() | libc()
-
-
-def libc() -> dict[str, int]:
-    """The addresses of the C library's functions that generated code may call."""
-    import ctypes
-
-    return runtime.addresses(ctypes.CDLL(None), _LIBC)
+    library = ctypes.CDLL("msvcrt") if sys.platform == "win32" else ctypes.CDLL(None)
+    return runtime.symbols() | runtime.addresses(library, _LIBC)
 
 
 def native(routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = ()) -> Native:

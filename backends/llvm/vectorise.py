@@ -122,8 +122,8 @@ def _unroll(loop: ir.For, target: Target, widest: int) -> int:
     live += len(loop.carries)
     reduction = bool(loop.carries) or inner
     factor = 4 if reduction else 2
-    if heavy:
-        factor = 2 if reduction and heavy == 1 else 1
+    if heavy:  # a long chain of dependent instructions, of which two at a time fill the pipes
+        factor = 2 if heavy <= 2 and target.registers > 16 else 1
     while factor > 1 and (live * factor > target.registers // 2 or operations * factor > 64):
         factor //= 2
     return factor

@@ -12,6 +12,7 @@ Every rule keeps the value's bits: `x + 0` is left alone, since -0 + 0 = 0.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -29,7 +30,15 @@ from ..ir import (
 )
 from ..primitive import Elementwise
 
-Definitions: TypeAlias = dict[Variable, Equation]
+
+class Definitions(dict[Variable, Equation]):
+    """The equation that makes each variable so far, and in `uses` how often the original program reads each."""
+
+    def __init__(self, uses: Counter[Variable]) -> None:
+        super().__init__()
+        self.uses = uses
+
+
 Rule: TypeAlias = Callable[[Equation, Definitions], "Atom | Equation | None"]
 
 
@@ -69,12 +78,29 @@ def _transpose(e: Equation, made: Definitions) -> Atom | Equation | None:
     if order == tuple(range(len(order))):
         return _same(e.inputs[0], e)
     inner = made.get(e.inputs[0]) if isinstance(e.inputs[0], Variable) else None
+    if inner is not None and inner.primitive.name == "dot_general":
+        return _swapped_dot(e, inner, made)
     if inner is None or inner.primitive.name != "transpose":
         return None
     joined = tuple(inner.params["permutation"][i] for i in order)
     if joined == tuple(range(len(joined))):
         return _same(inner.inputs[0], e)
     return e.replace(inputs=inner.inputs, params={"permutation": joined})
+
+
+def _swapped_dot(e: Equation, dot: Equation, made: Definitions) -> Equation | None:
+    """A product that is only read transposed, free axes exchanged, is the product of the exchanged operands.
+
+        c: f32[8,3] = dot_general[contract=((0,), (0,))] a b        →     d: f32[3,8] = dot_general[contract=((0,), (0,))] b a
+        d: f32[3,8] = transpose[permutation=(1, 0)] c
+    """
+    (ca, cb), (ba, bb) = dot.params["contract"], dot.params["batch"]
+    a, b = dot.inputs
+    n, fa = len(ba), a.type.ndim - len(ca) - len(ba)
+    rank = dot.outputs[0].type.ndim
+    if e.params["permutation"] != (*range(n), *range(n + fa, rank), *range(n, n + fa)) or made.uses[dot.outputs[0]] != 1:
+        return None
+    return e.replace(primitive=dot.primitive, inputs=(b, a), params={"contract": (cb, ca), "batch": (bb, ba)})
 
 
 def _reshape(e: Equation, made: Definitions) -> Atom | Equation | None:
@@ -139,7 +165,8 @@ def _without_splats(e: Equation, made: Definitions) -> Equation:
 
 def _rewrite(p: Program) -> Program:
     env: dict[Variable, Atom] = {}
-    made: Definitions = {}
+    read = [a for e in p.equations for a in e.inputs] + list(p.outputs)
+    made = Definitions(Counter(a for a in read if isinstance(a, Variable)))
     seen: dict[Any, tuple[Variable, ...]] = {}
     out: list[Equation] = []
     for e in p.equations:
@@ -154,7 +181,7 @@ def _rewrite(p: Program) -> Program:
             if found is None:
                 break
             if isinstance(found, Equation):
-                e = found
+                e, rule = found, RULES.get(found.primitive.name)
                 continue
             env[e.outputs[0]] = found
             break

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fdl.backends.llvm.tiles.micro import ACCUMULATE, C_ROW, LIST, MICRO_PARAMS, Simd, micro_symbol
+from fdl.backends.llvm.tiles.pack import put_symbol
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Const, Value
 
@@ -124,6 +125,23 @@ def run_tile(
         set_job(code, job, {C_ROW: c_row, ACCUMULATE: accumulate})
         adding = code.compare("ne", accumulate, 0)
         _merge(code, s, edge, width, c, c_row, (row.skip, row.height), cols, adding)
+
+
+def run_tile_across(
+    code: Code, s: Simd, nv: int, job: str, row: RowTile, where: tuple[str, str, str], c_col: str, edge: str
+) -> None:
+    """Run a micro-kernel into `edge` and write the tile turned, at `where` = (A offset, C, columns): C's rows are contiguous."""
+    a, c, cols = where
+    width = nv * s.lanes
+    accumulate = code.load("i64", code.at("i64", job, ACCUMULATE))
+    set_job(code, job, {C_ROW: width, ACCUMULATE: 0})
+    call_micro(code, row.function, job, a, "0", edge, str(width), "0")
+    set_job(code, job, {ACCUMULATE: accumulate})
+    code.call(
+        f"@{put_symbol(s)}", ("ptr", code.at(s.element, c, row.skip)),
+        ("ptr", code.at(s.element, edge, code.mul(row.skip, width))), ("i64", code.sub(row.height, row.skip)),
+        ("i64", cols), ("i64", width), ("i64", c_col), ("i64", accumulate),
+    )  # fmt: skip
 
 
 def call_micro(code: Code, function: str, job: str, a: str, b: str, c: str, cols: str, skip: str) -> None:

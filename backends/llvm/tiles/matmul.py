@@ -3,8 +3,9 @@
 The driver walks K in blocks and N in panels as wide as a micro-kernel, and runs the micro-kernel down the rows of each
 panel.  A is never packed: its elements are broadcast one by one, so A and Aᵀ cost the same.  B is read in
 place where its rows are contiguous (packing it never paid, up to 1536³); otherwise each panel is packed just before
-use, Bᵀ by transposing blocks in registers.  A transposed C is computed as Cᵀ = Bᵀ Aᵀ.  Where Bᵀ has few rows to serve, and for
-matrix times vector, `dots` runs vectors along K instead.
+use, Bᵀ by transposing blocks in registers.  A transposed C is computed as Cᵀ = Bᵀ Aᵀ; so is one with few rows
+where B is transposed, since it is A that is packed then, and each tile is turned when it is written.  For the very
+fewest rows, and for matrix times vector, `dots` runs vectors along K instead.
 
 May be imported by: the tile emitters of this package.
 """
@@ -22,6 +23,7 @@ from fdl.backends.llvm.tiles.cut import (
     row_choices,
     row_tiles,
     run_tile,
+    run_tile_across,
     set_job,
     static,
 )
@@ -41,7 +43,7 @@ from fdl.backends.llvm.tiles.micro import (
     micro_kernel,
     simd,
 )
-from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
+from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol, put_across
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
@@ -59,17 +61,19 @@ class Plan:
     tiles: tuple[tuple[int, tuple[int, ...]], ...]
     pack: str | None
     """None (in place), or the way of packing: "turn", "any"."""
+    across: bool
+    """Whether rows of C are contiguous rather than its columns: tiles are turned when they are written."""
 
     @property
     def symbol(self) -> str:
         cut = "_".join(f"{nv}x{'o'.join(map(str, rows))}" for nv, rows in self.tiles)
-        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}_{cut}"
+        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}{'_across' if self.across else ''}_{cut}"
 
     @property
     def edge_bytes(self) -> int:
-        """A whole tile of C, for where there are no masks to cut it with."""
+        """A whole tile of C, where tiles are not written straight to C: to be turned, or cut without masks."""
         tile = max(nv * max(rows) for nv, rows in self.tiles) * self.s.lanes * self.s.size
-        return 0 if self.s.masked else tile
+        return tile if self.across or not self.s.masked else 0
 
     @property
     def scratch_bytes(self) -> int:
@@ -80,11 +84,11 @@ class Plan:
         return self.edge_bytes + (DEPTH_BLOCK + s.lanes) * columns * s.size
 
 
-def make_plan(s: Simd, m: int | None, n: int | None, pack: str | None) -> Plan:
+def make_plan(s: Simd, m: int | None, n: int | None, pack: str | None, *, across: bool = False) -> Plan:
     """The plan for sizes of which some are known (the others None)."""
     widths = set(s.rows) if n is None else {nv for nv, count in column_counts(n, s).items() if count}
     tiles = tuple((nv, row_choices(m, s.rows[nv])) for nv in sorted(widths, reverse=True))
-    return Plan(s, tiles or ((1, (1,)),), pack)
+    return Plan(s, tiles or ((1, (1,)),), pack, across)
 
 
 # --- the driver -------------------------------------------------------------------------------------
@@ -92,12 +96,12 @@ def make_plan(s: Simd, m: int | None, n: int | None, pack: str | None) -> Plan:
 DRIVER_PARAMS = (
     ("ptr", "scratch"), ("ptr", "c"), ("ptr", "a"), ("ptr", "b"),
     ("i64", "m"), ("i64", "n"), ("i64", "k"),
-    ("i64", "c_row"), ("i64", "a_row"), ("i64", "a_k"), ("i64", "b_k"), ("i64", "b_n"), ("i64", "accumulate"),
+    ("i64", "c_row"), ("i64", "c_col"), ("i64", "a_row"), ("i64", "a_k"), ("i64", "b_k"), ("i64", "b_n"), ("i64", "accumulate"),
 )  # fmt: skip
 
 
 def driver(plan: Plan) -> Code:
-    """The function that cuts a matmul into tiles; strides in elements, C's columns contiguous."""
+    """The function that cuts a matmul into tiles; strides in elements, C contiguous along rows or columns (see `Plan`)."""
     s = plan.s
     code = Code(plan.symbol, DRIVER_PARAMS)
     job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
@@ -140,6 +144,9 @@ class _Walk:
         """One tile of C; `c` is the address of its column in row 0."""
         code, s = self.code, self.plan.s
         a = code.mul(row.start, "%a_row")
+        if self.plan.across:
+            run_tile_across(code, s, nv, self.job, row, (a, code.at(s.element, c, row.start), cols), "%c_col", "%scratch")
+            return
         c = code.at(s.element, c, code.mul(row.start, "%c_row"))
         edge = None if s.masked else "%scratch"
         run_tile(code, s, nv, self.job, row, (a, "0", c, cols), "%c_row", edge)
@@ -167,7 +174,7 @@ def _panels(walk: _Walk, b: str) -> None:
             code.store("ptr", source, walk.slot)
             set_job(code, walk.job, {B_DEPTH: step})
             with row_tiles(code, s, nv, rows, "%m") as row:
-                walk.tile(nv, row, code.at(s.element, "%c", j), cols)
+                walk.tile(nv, row, code.at(s.element, "%c", code.mul(j, "%c_col") if plan.across else j), cols)
 
 
 def _groups(code: Code, plan: Plan, n: str) -> Iterator[tuple[int, Sequence[int], str, str]]:
@@ -242,16 +249,22 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
         return tile(entry, codes, 0)
     if c.strides[1] != 1:
         return None
-    plan = make_plan(s, m, n, way_to_pack(*b.strides))
-    strides = (c.strides[0], *a.strides, *b.strides, int(accumulate))
+    if b.strides[1] != 1 and b.strides[0] == 1 and a.strides[1] == 1 and m is not None and m <= ACROSS_ROWS:
+        plan = make_plan(s, n, m, "turn", across=True)
+        c, a, b = c.turned, b.turned, a.turned
+        extents[:2] = extents[1::-1]
+    else:
+        plan = make_plan(s, m, n, way_to_pack(*b.strides))
+    pointers = [("ptr", f"%{operand.name}") for operand in (c, a, b)]
+    strides = (*c.strides, *a.strides, *b.strides, int(accumulate))
     arguments = [("ptr", "%scratch"), *pointers, *extents, *(("i64", stride) for stride in strides)]
     entry = Code(digest("matmul", plan.symbol, arguments), params)
     entry.call(f"@{plan.symbol}", *arguments)
     return tile(entry, [*kernels(plan), driver(plan)], plan.scratch_bytes)
 
 
-DOTS_ROWS = 8
-"""Up to so many rows, A · Bᵀ runs along k rather than packing B."""
+DOTS_ROWS, ACROSS_ROWS = 8, 48
+"""Up to so many rows, A · Bᵀ runs along k; up to so many, it is computed as (B · Aᵀ)ᵀ: A is packed, and not B."""
 
 
 def prefers_dots(m: int | None, n: int | None, a_k: int, b_k: int) -> bool:
@@ -279,4 +292,4 @@ def kernels(plan: Plan) -> list[Code]:
     s = plan.s
     codes = [micro_kernel(s, r, nv) for nv, rows in plan.tiles for r in rows]
     ways = [plan.pack] if plan.pack else [] if s.masked else ["any"]
-    return codes + [pack_panel(s, way) for way in ways]
+    return codes + [pack_panel(s, way) for way in ways] + ([put_across(s)] if plan.across else [])

@@ -183,9 +183,8 @@ def _add_at_extrema(scope: Scope, e: Equation, place: Place, g: _Geometry) -> No
     taps = tuple(nest.loop(g.window[a], "serial", "w") for a in g.axes)
     extents = [g.window[a] for a in g.axes]
     where, inside = g.source(nest, at.index, _full(g, taps))
-    if inside != Const(True, BOOL):
-        nest.branch(nest.let(inside))
-    here = op("eq", found, convert(flatten(taps, extents), dtypes.int32))
+    # No branch, which a vector loop could not hold: outside the array, 0 is added to the element at its edge.
+    here = nest.let(op("and", op("eq", found, convert(flatten(taps, extents), dtypes.int32)), nest.let(inside)))
     target = At(g.size, where)
     nest.store(place, target, op("add", place.load(target), select(here, value, const(0, place.buffer.dtype))))
     nest.close()
