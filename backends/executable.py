@@ -32,7 +32,6 @@ from .loops.pipeline import pipeline
 from .loops.plan import Plan
 from .reference import ReferenceExecutable
 
-
 LONG_US = 20.0
 
 
@@ -89,7 +88,7 @@ def run_callback(e: Equation, pointers: int) -> None:
     views = []
     for address, t in zip(addresses, types, strict=True):
         raw = (ctypes.c_char * max(t.size * t.dtype.itemsize, 1)).from_address(address or 0)
-        views.append(np.frombuffer(raw, t.dtype, t.size).reshape(t.shape))
+        views.append(np.frombuffer(memoryview(raw), t.dtype, t.size).reshape(t.shape))
     n = len(e.inputs)
     # The arrays outlive the call, the memory does not: the function gets copies.
     results = e.params["function"](*[v.copy() for v in views[:n]])

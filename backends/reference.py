@@ -26,7 +26,9 @@ class ReferenceExecutable:
         """The outputs of the program for its inputs, then its constants; an Array for each."""
         with np.errstate(all="ignore"):
             outs = run_program(self._open, [as_numpy(x) for x in arrays])
-        return [Array(np.array(o, t.dtype, order="C", copy=True), t.weak) for o, t in zip(outs, self.program.out_types, strict=True)]
+        return [
+            Array(np.array(o, t.dtype, order="C", copy=True), t.weak) for o, t in zip(outs, self.program.out_types, strict=True)
+        ]
 
     @property
     def routine(self) -> Any:

@@ -53,7 +53,10 @@ def main() -> None:
         calls = case.make()
         check(case.name, calls)
         timings = alternate(calls, 0.3 if options.quick else 1.5)
-        cells = [f"{t.minimum * 1e6:,.1f} / {t.median * 1e6:,.1f}" if (t := timings.get(name)) else "–" for name in ("fdl", "jax", "torch", "numpy")]
+        cells = [
+            f"{t.minimum * 1e6:,.1f} / {t.median * 1e6:,.1f}" if (t := timings.get(name)) else "–"
+            for name in ("fdl", "jax", "torch", "numpy")
+        ]
         peers = [timings[p] for p in case.peers if p in timings]
         ours = timings["fdl"]
         minimum, median = ours.minimum / min(p.minimum for p in peers), ours.median / min(p.median for p in peers)

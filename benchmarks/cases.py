@@ -7,6 +7,7 @@ compared before anything is timed.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,7 @@ SIZES = (784, 512, 256, 10)
 
 def mlp_step(batch: int) -> Calls:
     """One training step of the MLP 784-512-256-10 with Adam, from the loss to the new parameters."""
-    start = [(f32(i, o) * np.float32(np.sqrt(2 / i)), np.zeros(o, np.float32)) for i, o in zip(SIZES, SIZES[1:], strict=False)]
+    start = [(f32(i, o) * np.float32(np.sqrt(2 / i)), np.zeros(o, np.float32)) for i, o in itertools.pairwise(SIZES)]
     x, y = f32(batch, 784), RNG.integers(0, 10, batch).astype(np.int32)
 
     def net(relu: Any, params: Any, h: Any) -> Any:

@@ -90,9 +90,9 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
     """
     arrays, metadata = safetensors.read(path)
     where = os.fspath(path)
-    if _TREE not in metadata:
+    if _TREE not in metadata and _CRC not in metadata:
         return _load_foreign(where, arrays, like)
-    if metadata.get(_CRC) != _checksum(metadata[_TREE], arrays):
+    if metadata.get(_CRC) != _checksum(metadata.get(_TREE, ""), arrays):
         raise FormatError(f"{where}: damaged: its checksum differs from its content's. Restore it from a copy.")
     expected = None if like is None else _encode_like(like)
     try:

@@ -67,7 +67,9 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     p = as_operand(pred, "cond: pred")
     t = type_of(p)
     if t.shape != ():
-        raise ShapeError(f"cond: pred must be a scalar, got shape {t.shape}. Use where for an elementwise choice, or .any().{at(user_source())}")
+        raise ShapeError(
+            f"cond: pred must be a scalar, got shape {t.shape}. Use where for an elementwise choice, or .any().{at(user_source())}"
+        )
     index = elementwise.convert(to_dtype(p, dtypes.bool_), dtypes.int32)
     return _branches("cond", index, [false_fun, true_fun], operands)
 
@@ -95,7 +97,9 @@ def _branches(label: str, index: Any, functions: Sequence[Callable[..., Any]], o
     first = recorded[0]
     for f, (program, _, structure) in zip(functions[1:], recorded[1:], strict=True):
         if structure != first[2]:
-            raise ShapeError(f"{label}: branches return different structures: {tree.difference(first[2], structure, name_of(f))}.{at(user_source())}")
+            raise ShapeError(
+                f"{label}: branches return different structures: {tree.difference(first[2], structure, name_of(f))}.{at(user_source())}"
+            )
         for path, a, b in zip(tree.paths(structure), first[0].out_types, program.out_types, strict=True):
             if a.strong() != b.strong():
                 raise ShapeError(
@@ -107,7 +111,9 @@ def _branches(label: str, index: Any, functions: Sequence[Callable[..., Any]], o
     return tree.unflatten(first[2], outs)
 
 
-def _carried(label: str, f: Callable[..., Any], init: Any, make: Callable[[Any], tuple[Program, list[Any], Any]]) -> tuple[Any, Any]:
+def _carried(
+    label: str, f: Callable[..., Any], init: Any, make: Callable[[Any], tuple[Program, list[Any], Any]]
+) -> tuple[Any, Any]:
     """The recorded body for an initial carry, whose weak leaves become strong where the body's results are."""
     recorded = make(init)
     leaves, structure = tree.flatten(init)
@@ -125,7 +131,9 @@ def _carried(label: str, f: Callable[..., Any], init: Any, make: Callable[[Any],
 def _check_carry(label: str, f: Callable[..., Any], init: Any, structure: tree.Structure, types: Sequence[Type]) -> None:
     leaves, expected = tree.flatten(init)
     if structure != expected:
-        raise ShapeError(f"{label}: {name_of(f)} must return a carry nested like init: {tree.difference(expected, structure, 'carry')}.{at(user_source())}")
+        raise ShapeError(
+            f"{label}: {name_of(f)} must return a carry nested like init: {tree.difference(expected, structure, 'carry')}.{at(user_source())}"
+        )
     for path, x, t in zip(tree.paths(expected), leaves, types, strict=True):
         if type_of(x).strong() != t.strong():
             raise ShapeError(
@@ -145,11 +153,15 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         12
     """
     init = _arrays(init, "while_loop: init")
-    init, (body, body_captured, structure) = _carried("while_loop", body_fun, init, lambda c: _record(body_fun, (c,), "while_loop"))
+    init, (body, body_captured, structure) = _carried(
+        "while_loop", body_fun, init, lambda c: _record(body_fun, (c,), "while_loop")
+    )
     _check_carry("while_loop", body_fun, init, structure, body.out_types)
     test, test_captured, test_structure = _record(cond_fun, (init,), "while_loop")
     if test_structure != tree.LEAF or test.out_types[0].strong() != Type((), dtypes.bool_):
-        raise DTypeError(f"while_loop: {name_of(cond_fun)} must return one bool, got {', '.join(str(t) for t in test.out_types)}.{at(user_source())}")
+        raise DTypeError(
+            f"while_loop: {name_of(cond_fun)} must return one bool, got {', '.join(str(t) for t in test.out_types)}.{at(user_source())}"
+        )
     outs = bind(
         while_p, *test_captured, *body_captured, *tree.leaves(init),
         cond=test, body=body, n_cond=len(test_captured), n_body=len(body_captured),
@@ -157,7 +169,9 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     return tree.unflatten(tree.structure(init), outs)
 
 
-def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> Any:
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False
+) -> Any:
     """The final carry, and the stacked outputs of `carry, y = f(carry, x)` over the leading axis of `xs`.
 
     Args:
@@ -176,7 +190,9 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
     sizes = {}
     for path, x in tree.flatten_with_paths(xs)[0]:
         if not type_of(x).shape:
-            raise ShapeError(f"scan: {tree.path_str(path, 'xs')} is 0-d: it has no leading axis to scan over.{at(user_source())}")
+            raise ShapeError(
+                f"scan: {tree.path_str(path, 'xs')} is 0-d: it has no leading axis to scan over.{at(user_source())}"
+            )
         sizes[tree.path_str(path, "xs")] = type_of(x).shape[0]
     if length is not None:
         sizes["length"] = int(length)
@@ -190,8 +206,18 @@ def scan(f: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any = None, le
     def make(carry: Any) -> tuple[Program, list[Any], Any]:
         types = tree.map(type_of, carry)
         leaves, structure = tree.flatten(types, is_leaf=lambda x: isinstance(x, Type))
-        function = FlatFunction(f, tree.Structure(tuple, None, (tree.Structure(tuple, None, (structure, slice_structure), len(leaves) + len(flat_slices)), tree.structure({})), len(leaves) + len(flat_slices)))
-        program, captured = record(function, [*leaves, *flat_slices], f"scan({name_of(f)})", name_of(f) if name_of(f).isidentifier() else "f")
+        function = FlatFunction(
+            f,
+            tree.Structure(
+                tuple,
+                None,
+                (tree.Structure(tuple, None, (structure, slice_structure), len(leaves) + len(flat_slices)), tree.structure({})),
+                len(leaves) + len(flat_slices),
+            ),
+        )
+        program, captured = record(
+            function, [*leaves, *flat_slices], f"scan({name_of(f)})", name_of(f) if name_of(f).isidentifier() else "f"
+        )
         s = function.out_structure
         if s.type is not tuple or len(s.children) != 2:
             raise ShapeError(f"scan: {name_of(f)} must return a pair (carry, output), got {s}.{at(user_source())}")

@@ -42,7 +42,9 @@ def pure_callback(function: Callable[..., Any], result: Any, *args: Any) -> Any:
         arrays = [as_numpy(x) for x in outs]
         for path, a, t in zip(tree.paths(out_structure), arrays, types, strict=True):
             if a.shape != t.shape or a.dtype != t.dtype:
-                raise ShapeError(f"pure_callback({name}): result{tree.path_str(path)} has type {a.dtype.name}{a.shape}, expected {t}")
+                raise ShapeError(
+                    f"pure_callback({name}): result{tree.path_str(path)} has type {a.dtype.name}{a.shape}, expected {t}"
+                )
         return [np.asarray(a) for a in arrays]
 
     flat.__name__ = name

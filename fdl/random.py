@@ -37,7 +37,7 @@ def key(seed: int) -> Array:
         >>> key(0).tolist()
         [0, 0]
     """
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise DTypeError(f"random.key: the seed must be an integer, got {seed!r}.{at(user_source())}")
     seed = int(seed)
     high = 0 if -(2**31) <= seed < 2**31 else (seed >> 32) & 0xFFFFFFFF
@@ -48,7 +48,9 @@ def _key(k: Any, who: str) -> Any:
     k = as_operand(k, f"random.{who}: the key")
     t = type_of(k)
     if t.dtype != dtypes.uint32 or t.shape != (2,):
-        raise DTypeError(f"random.{who}: expected a key (uint32 of shape (2,), from random.key or random.split), got {t}.{at(user_source())}")
+        raise DTypeError(
+            f"random.{who}: expected a key (uint32 of shape (2,), from random.key or random.split), got {t}.{at(user_source())}"
+        )
     return k
 
 
@@ -76,7 +78,9 @@ def fold_in(key: Any, data: Any) -> Any:
     k0, k1 = _words(_key(key, "fold_in"))
     low = to_dtype(as_operand(data, "random.fold_in: data"), dtypes.uint32)
     if type_of(low).shape != ():
-        raise ShapeError(f"random.fold_in: data must be a scalar, got shape {type_of(low).shape}. Map with vmap.{at(user_source())}")
+        raise ShapeError(
+            f"random.fold_in: data must be a scalar, got shape {type_of(low).shape}. Map with vmap.{at(user_source())}"
+        )
     zero = np.zeros((), np.uint32)
     return s.concatenate([s.reshape(f(k0, k1, zero, low), (1,)) for f in (e.threefry0, e.threefry1)], 0)
 
@@ -109,7 +113,10 @@ def uniform(key: Any, shape: Any = (), dtype: Any = np.float32, minval: Any = 0.
     one = np.ones((), wanted).view(_UNSIGNED[width])
     shifted = e.shift_right_logical(raw, np.asarray(drawn - mantissa, _UNSIGNED[width]))
     unit = e.sub(e.bitcast(e.logical_or(shifted, one), wanted), np.ones((), wanted))
-    low, high = (broadcast_to(to_dtype(as_operand(v, "random.uniform: a bound"), wanted), _bound_shape(v, shape)) for v in (minval, maxval))
+    low, high = (
+        broadcast_to(to_dtype(as_operand(v, "random.uniform: a bound"), wanted), _bound_shape(v, shape))
+        for v in (minval, maxval)
+    )
     if all(isinstance(v, (int, float, np.generic, np.ndarray)) and np.ndim(v) == 0 for v in (minval, maxval)):
         with np.errstate(all="ignore"):  # static bounds: the span is a constant
             span = np.subtract(np.asarray(high), np.asarray(low), dtype=wanted)
@@ -201,7 +208,9 @@ def permutation(key: Any, x: Any, axis: int = 0) -> Any:
     x = asarray(x)
     t = type_of(x)
     if t.ndim == 0:
-        raise ShapeError(f"random.permutation: expected an array with at least one axis, or an int, got {t}.{at(user_source())}")
+        raise ShapeError(
+            f"random.permutation: expected an array with at least one axis, or an int, got {t}.{at(user_source())}"
+        )
     if t.ndim == 1:
         return _shuffle(key, x)
     axis %= t.ndim
@@ -243,7 +252,9 @@ def categorical(key: Any, logits: Any, axis: int = -1, shape: Any = None) -> Any
     rest = t.shape[:axis] + t.shape[axis + 1 :]
     shape = rest if shape is None else as_shape("random.categorical", shape)
     if broadcast_shapes("random.categorical", shape, rest) != shape:
-        raise ShapeError(f"random.categorical: shape {shape} must end in {rest}, the logits' without axis {axis}.{at(user_source())}")
+        raise ShapeError(
+            f"random.categorical: shape {shape} must end in {rest}, the logits' without axis {axis}.{at(user_source())}"
+        )
     lead = len(shape) - len(rest)
     full = (*shape[: lead + axis], t.shape[axis], *shape[lead + axis :])
     return argmax(e.add(gumbel(key, full, t.dtype), broadcast_to(x, full)), lead + axis)

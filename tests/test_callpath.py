@@ -7,8 +7,10 @@ import copy
 import ctypes
 import functools
 import gc
+import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import weakref
@@ -1164,9 +1166,9 @@ def resident() -> int:
 
 
 @pytest.mark.parametrize("case", ["tree", "donate", "fail", "miss", "large"])
-def test_no_leaks(kind: Any, case: str) -> None:
+def test_no_leaks(kind: Any, case: str, n: int = 0) -> None:
     """Reference counts, allocated blocks and memory stay put over many calls."""
-    n = 100_000 if kind is not PlainDispatcher else 1000
+    n = n or (100_000 if kind is not PlainDispatcher else 1000)
     result = {"a": [Out(0), None, Out(1)], "b": (Out(0), Point(Out(1), Static("s")))}
     outputs = (Output(F32, (2, 3)), Output(F32, (100, 100) if case == "large" else ()))
     spec = ({"k": [A(0), None], "j": ScalarArg(1, float, F32)}, ArrayArg(2, F32, (2, 3), donate="`f`"), Static("mode"))
@@ -1219,11 +1221,19 @@ def test_no_leaks(kind: Any, case: str) -> None:
     del held, kept
 
 
+def script(body: str, **environment: str) -> None:
+    """Runs Python code in a process of its own, with this module imported as `t`; it must end by printing "fine"."""
+    here = Path(__file__).resolve()
+    code = f"import sys; sys.path[:0] = [{str(here.parents[1])!r}, {str(here.parent)!r}]\nimport test_callpath as t\n"
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code + textwrap.dedent(body)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("fine", 0), done.stderr
+
+
 def test_fork_and_exit() -> None:
     """A forked child calls; the parent ends with arrays in recycled memory and live dispatchers."""
-    code = f"""
-        import sys; sys.path[:0] = [{str(Path(__file__).resolve().parents[1])!r}, {str(Path(__file__).resolve().parent)!r}]
-        import os, threading, numpy as np, test_callpath as t
+    script("""
+        import os, threading
         d = t.dispatcher(t.kind_of(t.KINDS[0]))
         d.add(t.Entry((t.A(0),), t.idle().address("idle"), (t.Output(t.F32, (300, 300)),), t.Out(0), 1, release=True))
         y = d(t.x)
@@ -1240,16 +1250,38 @@ def test_fork_and_exit() -> None:
         keep = [d(t.x) for _ in range(100)]
         sys.keep = keep, d
         print("fine")
+    """)
+
+
+def test_nothing_is_used_after_it_was_freed() -> None:
+    """Cycles, evictions and leaks again, with an allocator that overwrites what is freed.
+
+    The collector clears the members of a cycle in any order: here an entry's tables once went before the dispatcher's
+    table that pointed to them.
     """
-    code = "\n".join(line[8:] for line in code.splitlines())
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.stdout.strip(), done.returncode) == ("fine", 0), done.stderr
+    body = """
+        import gc
+        kind = t.kind_of(t.KINDS[0])
+        for _ in range(20):
+            t.test_cycles_are_collected(kind)
+            t.test_evicted_entries_are_freed(kind)
+            t.test_recently_used_entries_stay(kind)
+            t.test_static_comparisons_may_change_the_dispatcher(kind)
+            for release in (False, True):
+                t.test_an_entry_may_go_while_it_runs(kind, release)
+        for case in ("tree", "donate", "fail", "large"):
+            t.test_no_leaks(kind, case, 500)
+        t.test_several_donations_in_a_tree(kind)
+        t.test_donated_arrays_are_gone_after_a_failure(kind)
+        for _ in range(200):
+            class Model:
+                step = kind(t.slow, array_type=t.Array)
+            for n in range(3):
+                Model.step.add(t.Entry((t.A(0),), 1, (), t.Static(Model), 1, owner=Model))
+        gc.collect()
+        print("fine")
+    """
+    script(body, PYTHONMALLOC="debug")
 
 
 def test_a_copy_is_the_dispatcher_itself(kind: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import doctest
 import enum
 import json
@@ -296,16 +295,13 @@ class TestFormat:
 
     def test_every_changed_byte_is_noticed(self, tmp_path: Path) -> None:
         path = tmp_path / "a"
-        value = {"w": np.arange(4, dtype=np.float32), "n": 3, "m": [True]}
-        save(path, value)
+        save(path, {"w": np.arange(4, dtype=np.float32), "n": 3, "m": [True]})
         whole = path.read_bytes()
         for position in range(len(whole)):
             for flip in (0x01, 0x80):
                 path.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
-                # A change in the metadata's own names makes it another program's file, whose arrays are read by name.
-                with contextlib.suppress(FormatError):
-                    back = load(path)
-                    assert set(back) == {"w"} and b"fdl.tree" not in path.read_bytes(), position
+                with pytest.raises(FormatError):
+                    load(path)
 
     @pytest.mark.parametrize(
         ("header", "message"),

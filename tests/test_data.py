@@ -44,7 +44,7 @@ class TestIdx:
         st.integers(0, 2**32 - 1),
     )
     def test_round_trip(self, code: str, shape: list[int], seed: int) -> None:
-        array = (np.random.default_rng(seed).normal(size=shape) * 50).astype(code)
+        array = np.asarray(np.random.default_rng(seed).normal(size=shape) * 50).astype(code)
         parsed = parse_idx(to_idx(array))
         assert parsed.dtype == array.dtype and parsed.dtype.isnative and not parsed.flags.writeable
         np.testing.assert_array_equal(parsed, array)

@@ -12,7 +12,7 @@ import pytest
 from primitive_cases import Arrays, Case, close, families, outputs, reference, small
 from primitive_table import cases
 
-from fdl.tracer import dtypes
+from fdl.tracer import dtypes, trace
 from fdl.tracer.array import as_numpy
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise, index, reduce, window
@@ -27,6 +27,12 @@ from fdl.tracer.transforms.vmap import batch_flat, batch_program
 CASES = cases()
 F64 = [c for c in CASES if c.dtype == dtypes.float64]
 SMOOTH = [c for c in F64 if c.moving()]
+
+
+@pytest.fixture(autouse=True)
+def _by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations run by their NumPy definitions here: it is the rules that are tested, not a backend."""
+    monkeypatch.setattr(trace, "EAGER", trace.run_reference)
 
 
 def flat(case: Case) -> Callable[..., list[Any]]:

@@ -132,7 +132,9 @@ class Array(ArrayBase):
             return d.astype(dtype)
         return d.copy() if copy else d
 
-    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
         # A consumer that knows no read-only flag could write: it gets a copy.
         knows_read_only = max_version is not None and tuple(max_version) >= (1, 0)
         d = self.data if knows_read_only and not copy else self.data.copy()
@@ -142,7 +144,7 @@ class Array(ArrayBase):
         return (1, 0)
 
     def __buffer__(self, flags: int) -> memoryview:
-        return memoryview(self.data)
+        return self.data.data
 
     def item(self, *index: int) -> Any:
         """The element at `index` (the only element of an array of size 1) as a Python scalar."""

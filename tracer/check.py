@@ -44,7 +44,9 @@ def _check(p: Program, top: bool) -> None:
             raise fail(f"{e.primitive.name}: {error}") from error
         given = [v.type for v in e.outputs]
         if types != given:
-            raise fail(f"{e.primitive.name} gives {', '.join(map(str, types))}, but its outputs are {', '.join(map(str, given))}")
+            raise fail(
+                f"{e.primitive.name} gives {', '.join(map(str, types))}, but its outputs are {', '.join(map(str, given))}"
+            )
         for v in e.outputs:
             bind(v, e.primitive.name)
     for a in p.outputs:

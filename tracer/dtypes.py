@@ -28,7 +28,7 @@ bool_ = np.dtype(np.bool_)
 int8, int16, int32, int64 = (np.dtype(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (np.dtype(f"uint{n}") for n in (8, 16, 32, 64))
 float16, float32, float64 = (np.dtype(f"float{n}") for n in (16, 32, 64))
-bfloat16 = np.dtype(ml_dtypes.bfloat16)
+bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
 complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
 
 SHORT: dict[DType, str] = {
@@ -39,7 +39,7 @@ SHORT: dict[DType, str] = {
 }  # fmt: skip
 """dtype → the short name used in the text of both IRs."""
 
-FROM_SHORT = {short: dtype for dtype, short in SHORT.items()}
+FROM_SHORT: dict[str, DType] = {short: dtype for dtype, short in SHORT.items()}
 ALL = tuple(SHORT)
 FLOATS = (float16, bfloat16, float32, float64)
 SIGNED = (int8, int16, int32, int64)
@@ -102,7 +102,7 @@ def of(spec: Any) -> DType:
     if isinstance(spec, str) and spec == "bfloat16":
         return bfloat16
     try:
-        dtype = np.dtype(spec).newbyteorder("=")
+        dtype: DType = np.dtype(spec).newbyteorder("=")
     except TypeError:
         raise TypeError(f"not a data type: {spec!r}. Expected one of {', '.join(d.name for d in ALL)}.") from None
     if dtype not in SHORT:

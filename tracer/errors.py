@@ -27,7 +27,7 @@ _is_own: dict[str, bool] = {}
 def _own(filename: str) -> bool:
     known = _is_own.get(filename)
     if known is None:
-        known = filename.startswith(_ROOTS) or filename.startswith("<frozen") or os.path.basename(filename) == "functools.py"
+        known = filename.startswith((*_ROOTS, "<frozen")) or os.path.basename(filename) == "functools.py"
         _is_own[filename] = known
     return known
 

@@ -137,7 +137,8 @@ class Program:
     @property
     def effects(self) -> frozenset[Effect]:
         """The union of the equations' effects."""
-        return self.cached("effects", lambda: frozenset().union(*(e.effects for e in self.equations)))
+        found: frozenset[Effect] = self.cached("effects", lambda: frozenset().union(*(e.effects for e in self.equations)))
+        return found
 
     def cached(self, key: Any, make: Callable[[], Any]) -> Any:
         """What `make` gives, remembered for the life of this program: transformed programs are keyed so."""
@@ -150,16 +151,18 @@ class Program:
     @property
     def canonical(self) -> tuple[Any, ...]:
         """A hashable form, equal for programs that differ only in variable identity, sources and constants' values."""
-        return self.cached("canonical", lambda: _canonical(self))
+        found: tuple[Any, ...] = self.cached("canonical", lambda: _canonical(self))
+        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Program) and (self is other or self.canonical == other.canonical)
 
     def __hash__(self) -> int:
-        return self.cached("hash", lambda: hash(self.canonical))
+        found: int = self.cached("hash", lambda: hash(self.canonical))
+        return found
 
     def __str__(self) -> str:
-        from .show import show_program  # noqa: PLC0415  (printing stands above the data it prints)
+        from .show import show_program
 
         return show_program(self)
 
@@ -244,7 +247,9 @@ def substitute(atoms: Iterable[Atom], env: dict[Variable, Atom]) -> tuple[Atom, 
     return tuple(env.get(a, a) if isinstance(a, Variable) else a for a in atoms)
 
 
-def evaluate(program: Program, args: Sequence[Any], bind: Callable[..., Sequence[Any]], values: Sequence[Any] | None = None) -> list[Any]:
+def evaluate(
+    program: Program, args: Sequence[Any], bind: Callable[..., Sequence[Any]], values: Sequence[Any] | None = None
+) -> list[Any]:
     """The outputs of `program` on `args`, each equation run by `bind(equation, inputs)`: the one loop that all interpreters share."""
     env: dict[Variable, Any] = dict(zip(program.inputs, args, strict=True))
     env.update(zip(program.constants, program.values if values is None else values, strict=True))

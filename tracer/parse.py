@@ -18,7 +18,10 @@ from .ir import Atom, Equation, Literal, Program, Type, Variable
 from .primitive import PRIMITIVES, lookup
 
 _TOKEN = re.compile(
-    r"""\s+ | \#[^\n]* | (?P<string>"(?:[^"\\]|\\.)*") | (?P<number>-?(?:inf\b|nan\b|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?:[+-](?:inf|nan|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)j|j)?)
+    r"""\s+ | \#[^\n]*
+      | (?P<string>"(?:[^"\\]|\\.)*")
+      | (?P<number>-?(?:inf\b|nan\b|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+                   (?:[+-](?:inf|nan|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)j|j)?)
       | (?P<function>@[\w<>]+) | (?P<word>[A-Za-z_]\w*) | (?P<mark>[(){}\[\],;:=*])""",
     re.VERBOSE,
 )
@@ -197,7 +200,9 @@ class _Parser:
             case "function", s:
                 self.at += 1
                 if s[1:] not in self.functions:
-                    raise self._error(f"the text names the function {s}, which was not given: pass functions={{{s[1:]!r}: ...}}")
+                    raise self._error(
+                        f"the text names the function {s}, which was not given: pass functions={{{s[1:]!r}: ...}}"
+                    )
                 return self.functions[s[1:]]
             case _, "(":
                 self.at += 1

@@ -63,6 +63,7 @@ Lowering: TypeAlias = Elementwise | View | Reduction | Tile | Named
 # --- the record -----------------------------------------------------------------------------------
 
 PRIMITIVES: dict[str, Primitive] = {}
+"""Name → primitive."""
 
 
 class Primitive:
@@ -110,7 +111,7 @@ class Primitive:
         self.jvp, self.transpose, self.batch, self.linearize = jvp, transpose, batch, linearize
         self.lowering, self.multiple, self.eager = lowering, multiple, eager
         self._effects, self._params_effects = effects, params_effects
-        self.source = getattr(getattr(abstract, "__code__", None), "co_filename", "?")
+        self.source: str = getattr(getattr(abstract, "__code__", None), "co_filename", "?")
         PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
@@ -179,6 +180,6 @@ def run_program(program: Program, args: Sequence[Any]) -> list[Any]:
 
     def bind(e: Equation, inputs: list[Any]) -> Sequence[Any]:
         out = e.primitive.reference(*[x.value if isinstance(x, Literal) else x for x in inputs], **e.params)
-        return out if e.primitive.multiple else (out,)  # type: ignore[no-any-return]
+        return out if e.primitive.multiple else (out,)
 
     return [x.value if isinstance(x, Literal) else x for x in evaluate(program, args, bind)]

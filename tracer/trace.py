@@ -76,7 +76,7 @@ class Tracer(ArrayBase):
         return complex(self._value("complex()"))
 
     def __index__(self) -> int:
-        return self._value("an index").__index__()  # type: ignore[no-any-return]
+        return self._value("an index").__index__()
 
     def item(self, *index: int) -> Any:
         """The element at `index` as a Python scalar, where the trace knows it."""
@@ -307,7 +307,9 @@ def prune(p: Program, captured: list[Any]) -> tuple[Program, list[Any]]:
     return program, [x for x, k in zip(captured, keep, strict=True) if k]
 
 
-def record(f: Callable[..., Sequence[Any]], types: Sequence[Type], label: str = "", name: str = "main") -> tuple[Program, list[Any]]:
+def record(
+    f: Callable[..., Sequence[Any]], types: Sequence[Type], label: str = "", name: str = "main"
+) -> tuple[Program, list[Any]]:
     """The program of `f` on inputs of the given types, and the values it closes over, which are its first inputs.
 
     `f` takes and returns flat sequences of arrays.

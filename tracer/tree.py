@@ -113,7 +113,7 @@ def _dataclass_node(cls: type) -> _Node:
         return [getattr(x, n) for n in dynamic], tuple(getattr(x, n) for n in static)
 
     def unflat(data: Any, children: Sequence[Any]) -> Any:
-        new = object.__new__(cls)
+        new: Any = object.__new__(cls)
         for n, v in (*zip(dynamic, children, strict=True), *zip(static, data, strict=True)):
             object.__setattr__(new, n, v)
         return new

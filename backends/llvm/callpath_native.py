@@ -15,7 +15,7 @@ from . import callpath_ir, layout, pool, runtime
 from .callpath_ir.externals import FDL_FUNCTIONS, PYTHON_FUNCTIONS, PYTHON_OBJECTS
 from .callpath_ir.fields import MAX_ENTRIES, SELF, SELF_SIZE
 from .entries import Entry
-from .packing import Packed
+from .packing import Packed, pack
 
 DEFAULT_CAPACITY: Final = 8
 
@@ -148,7 +148,7 @@ def _methods(functions: dict[str, Any]) -> dict[str, Any]:
 
     def add(self: Any, entry: Entry) -> None:
         """Put an entry first in the list; the least recently used one goes when the list is full."""
-        packed = Packed(entry, poll)
+        packed = pack(entry, poll)
         add_packed(self, packed.address)  # takes a reference to `packed`, which lives until here
 
     def clear(self: Any) -> None:

@@ -1,10 +1,12 @@
 """A routine as LLVM text: one small driver, and a function for every nest worth one.
 
-The driver `i32 NAME(ptr frame, ptr buffers)` runs the routine's outermost statements in order.  Parallel loops and sizeable nests are
-outlined (`outline`); loops that hold them stay in the driver, poll the stop word and report progress.  After a nest with checks
-the driver looks at the error record and returns 1, so that a failure ends the call where it happened.
+The driver `i32 NAME(ptr frame, ptr buffers)` runs the routine's outermost statements in order.  Parallel loops and sizeable
+nests are outlined (`outline`); loops that hold them stay in the driver, poll the stop word and report progress.  After a nest
+with checks the driver looks at the error record and returns 1, so that a failure ends the call where it happened: of a
+serial loop's iterations, the first that failed is the last that ran.
 
-What runs in parallel, and in which pieces, follows from the routine alone (`cost`), so results don't depend on the number of threads.
+What runs in parallel, and in which pieces, follows from the routine alone (`cost`): results don't depend on the number of
+threads.
 """
 
 from __future__ import annotations

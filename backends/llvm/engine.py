@@ -1,8 +1,8 @@
 """LLVM as an assembler: IR text to an object file, an object file to addresses.
 
 Objects are position-independent and contain no address of this process: what they need from outside is named, and given
-an address when they are loaded.  So the bytes of `Loaded.object` are good for a disk cache.  Code is generated at level 3 and no IR pass runs: the text is
-vectorised already.
+an address when they are loaded.  So the bytes of `Loaded.objects` are good for a disk cache.  Code is generated at level 3
+and no IR pass runs: the text is vectorised already.
 
 Lifetimes: a `Loaded` owns its code.  Whoever holds an address out of it must hold the `Loaded`; it holds, in turn, the
 owners of the externals that it was linked to.
@@ -28,7 +28,7 @@ _LINKING = threading.Lock()
 class Loaded:
     """Machine code in memory.
 
-    `object` has the object file's bytes, one for each text that was compiled.
+    `objects` has the object files' bytes, one for each text that was compiled.
     """
 
     def __init__(

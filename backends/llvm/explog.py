@@ -3,7 +3,7 @@
 Each function reduces its argument to a small interval, evaluates a polynomial there, and puts the parts together, without a
 table or a branch on the common path.  The polynomials are minimax fits of the relative error (Remez's algorithm in 200-bit
 arithmetic), rounded to the format; the comment beside each gives the error of the fit.  With the roundings that follow,
-results are within 2 ulp (`pow` of doubles and the inverse hyperbolic functions within 3).  Subnormals are values like any other.
+results are within 2 ulp, or a little more (sinh, tanh, logistic).  Subnormals are values like any other.
 
 Rounding to an integer is an addition: x + 1.5 * 2**mantissa has the integer nearest to x in its last bits.
 """

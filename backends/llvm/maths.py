@@ -1,7 +1,7 @@
 """The mathematical functions by name.
 
-Their results are within 4 ulp of the true value in float32 and float64 (most within 2), infinities, NaN, zeros' signs and subnormals
-included, on every target; `tests/test_llvm_scalars.py` holds them to it.
+Their results are within 4 ulp of the true value in float32 and float64 (most within 2), infinities, NaN, the signs of zeros
+and subnormals included, on every target; `tests/test_llvm_scalars.py` holds them to it.
 """
 
 from __future__ import annotations

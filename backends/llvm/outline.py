@@ -146,8 +146,8 @@ class Outliner:
     ) -> Kernel:
         """A kernel that runs `stmts`; with `loop`, it runs that loop's body for begin <= loop.var < end instead.
 
-        With `partials` (carries of `loop`), the range's partial results go to the words behind the last one, where `ctx` is followed
-        by one row of words for each chunk; see `emit`.
+        With `partials` (carries of `loop`), the range's partial results go into a row of words of its own: two further words
+        of the context hold the address of the first row, and the number of iterations that each row stands for.
         """
         found = names((loop,) if loop is not None else stmts)
         reads = tuple(v for v in found.free)

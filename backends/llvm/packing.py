@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -22,22 +22,30 @@ _FRAME_BYTES: Final = 128
 _KINDS: Final[dict[type, int]] = {bool: t.BOOL, int: t.INT, float: t.FLOAT_, complex: t.COMPLEX}
 
 
-class Packed:
-    """An entry and its native form. The dispatcher holds this object; the tables point to what it holds."""
+class Packed(NamedTuple):
+    """An entry and its native form. The dispatcher's table holds this object, and it holds all that the tables point to.
 
-    __slots__ = ("_keep", "entry", "struct")
+    A tuple of things that the garbage collector cannot clear, for when it finds the dispatcher in a cycle: it clears
+    the members of a cycle in any order, and the native form must outlive the dispatcher's table.  So no instance with
+    a `__dict__` or slots, no list and no ctypes object stands between the table and the memory; `bytearray`s have it.
+    """
 
-    def __init__(self, entry: Entry, poll: int) -> None:
-        """`poll` is the address that a program which releases the interpreter lock polls, unless the entry has its own."""
-        self.entry = entry
-        builder = _Builder(entry)
-        self._keep: list[Any] = builder.keep
-        self.struct: Any = builder.struct(self, poll)
+    entry: Entry
+    address: int
+    keep: tuple[Any, ...]
 
-    @property
-    def address(self) -> int:
-        """The address of the native struct."""
-        return ctypes.addressof(self.struct)
+
+def pack(entry: Entry, poll: int) -> Packed:
+    """The native form of an entry.
+
+    `poll` is the address that a program which releases the interpreter lock polls, unless the entry has its own.
+    """
+    builder = _Builder(entry)
+    fields = builder.fields(poll)
+    address = builder.table(fields)
+    packed = Packed(entry, address, (entry.consts, entry.owner, entry.on_failure, *builder.keep))
+    ctypes.c_uint64.from_address(address + t.ENTRY["owner"]).value = id(packed)
+    return packed
 
 
 class _Builder:
@@ -67,15 +75,15 @@ class _Builder:
 
     # What each address points to is kept by the entry, or by `keep`.
 
-    def _table(self, words: list[int]) -> int:
+    def table(self, words: list[int]) -> int:
         if not words:
             return 0
-        table = (ctypes.c_int64 * len(words))(*words)
-        self.keep.append(table)
-        return ctypes.addressof(table)
+        memory = bytearray(struct.pack(f"<{len(words)}q", *words))
+        self.keep.append(memory)
+        return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
     def _rows(self, rows: list[tuple[int, ...]]) -> int:
-        return self._table([word for row in rows for word in (*row, *[0] * (t.ROW // 8 - len(row)))])
+        return self.table([word for row in rows for word in (*row, *[0] * (t.ROW // 8 - len(row)))])
 
     def _object(self, value: Any) -> int:
         self.keep.append(value)
@@ -83,7 +91,7 @@ class _Builder:
 
     def _keys(self, keys: Any) -> int:
         # The very key objects of the first call: those of later calls are usually the same ones.
-        return self._table([self._object(key) for key in keys])
+        return self.table([self._object(key) for key in keys])
 
     # --- arguments --------------------------------------------------------------------------------
 
@@ -119,7 +127,7 @@ class _Builder:
 
     def _array(self, register: int, spec: ArrayArg | NumpyArg, leaf: int) -> None:
         slot = self.buffers if spec.slot is None else spec.slot
-        dims = self._table(list(spec.shape))
+        dims = self.table(list(spec.shape))
         kind, weak = t.NUMPY, 0
         if isinstance(spec, ArrayArg):
             kind, weak = t.ARRAY, self._object(spec.weak)
@@ -152,7 +160,7 @@ class _Builder:
         rows: list[tuple[int, ...]] = []
         for output in self.entry.outputs:
             alias = -1 if output.alias is None else self.leaf_of[output.alias]
-            dims = self._table(list(output.shape))
+            dims = self.table(list(output.shape))
             dtype, weak = self._object(output.dtype), self._object(output.weak)
             rows.append((len(output.shape), dims, dtype, weak, output.nbytes, alias, output.alias or 0))
         return rows
@@ -189,8 +197,8 @@ class _Builder:
 
     # --- the whole --------------------------------------------------------------------------------
 
-    def struct(self, owner: Packed, poll: int) -> Any:
-        """The native struct of the entry, as a ctypes array."""
+    def fields(self, poll: int) -> list[int]:
+        """The words of the entry's native struct; the owner is yet to be filled in."""
         entry = self.entry
         steps, donations = [*self.statics, *self.steps], self._donation_rows()
         outputs, builds = self._output_rows(), self._build_rows(entry.result)
@@ -209,17 +217,17 @@ class _Builder:
             at[name] = offset
             offset += 8 * words
         fields = {
-            "owner": id(owner), "program": entry.address,
+            "owner": 0, "program": entry.address,
             "positional": len(entry.args), "keywords": len(entry.kwargs), "names": self._keys(entry.kwargs),
             "steps": len(steps) * t.ROW, "step_rows": self._rows(steps),
             "donations": len(donations) * t.ROW, "donation_rows": self._rows(donations),
             "outputs": len(outputs) * t.ROW, "output_rows": self._rows(outputs),
             "builds": len(builds) * t.ROW, "build_rows": self._rows(builds),
-            "consts": len(entry.consts), "const_table": self._table([c.ctypes.data for c in entry.consts]),
+            "consts": len(entry.consts), "const_table": self.table([c.ctypes.data for c in entry.consts]),
             "inputs": entry.inputs, "leaves": self.leaves, "arena_bytes": entry.arena_bytes,
             "flags": (t.RELEASE if entry.release else 0) | (t.HOLD if hold else 0),
             "poll": entry.poll or (poll if entry.release else 0), "callback": entry.callback,
             "max_threads": entry.max_threads, "words": -(-offset // 8), **at,
         }  # fmt: skip
         assert fields.keys() == t.ENTRY.keys(), fields.keys() ^ t.ENTRY.keys()
-        return (ctypes.c_int64 * len(t.ENTRY))(*[fields[name] for name in t.ENTRY])
+        return [fields[name] for name in t.ENTRY]

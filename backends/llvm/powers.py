@@ -189,7 +189,7 @@ def _power_special(f: Lanes, x: str, y: str, a: str, magnitude: str) -> str:
 def remainder(f: Lanes, x: str, y: str) -> str:
     """C's fmod: x - n y exactly, n = x / y truncated.
 
-    Up to a limit, the nearest quotient leaves a remainder that is exact in one step; other lanes go through `_FMOD`, bit by bit.
+    Up to a limit, the nearest quotient leaves a remainder that is exact in one step; others go through `_FMOD`, bit by bit.
     """
     if f.single:  # of 24 and 29 bits, n y is exact in double precision
         return single(f, _remainder(f.as_dtype(dtypes.float64), double(f, x), double(f, y), 2.0**29, exact=True))

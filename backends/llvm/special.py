@@ -41,8 +41,8 @@ _ERFCX = coefficients(
 # erf_inv(x) / x, in w = -log(1 - x**2): for w < 6 in w - 3: 2**-23.5; 2**-53.0
 _INVERSE_CENTRE = {
     True: coefficients(
-        "0x1.9fa074p+0 0x1.eedbe2p-3 -0x1.781568p-8 -0x1.b6579ep-11 0x1.99f18ep-13 -0x1.ac0fcap-17 -0x1.fa1720p-20 0x1.e92dc0p-22 "
-        "-0x1.29e48ep-28 -0x1.906a6ap-28"
+        "0x1.9fa074p+0 0x1.eedbe2p-3 -0x1.781568p-8 -0x1.b6579ep-11 0x1.99f18ep-13 -0x1.ac0fcap-17 -0x1.fa1720p-20 "
+        "0x1.e92dc0p-22 -0x1.29e48ep-28 -0x1.906a6ap-28"
     ),
     False: coefficients(
         "0x1.9fa072ed72dbbp+0 0x1.eedbebdce73e7p-3 -0x1.780def1d3f2d7p-8 -0x1.b6666b152bb22p-11 0x1.9912c04a4410dp-13 "

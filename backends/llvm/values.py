@@ -115,9 +115,9 @@ def value(s: State, root: ir.Value) -> Reg:
         if id(node) in done:
             stack.pop()
             continue
-        if type(node) is ir.Op:
+        if isinstance(node, ir.Op):
             operands: Sequence[ir.Value] = node.args
-        elif type(node) is ir.Load:
+        elif isinstance(node, ir.Load):
             operands = node.index
         else:
             done[id(node)] = _leaf(s, node)
@@ -128,7 +128,7 @@ def value(s: State, root: ir.Value) -> Reg:
             stack += reversed(missing)
             continue
         regs = [done[id(a)] for a in operands]
-        done[id(node)] = load(s, node.buffer, regs) if type(node) is ir.Load else _operation(s, node, regs)  # type: ignore[arg-type]
+        done[id(node)] = load(s, node.buffer, regs) if isinstance(node, ir.Load) else _operation(s, node, regs)
         stack.pop()
     return done[id(root)]
 
@@ -248,7 +248,7 @@ def _divide(s: State, name: str, a: Reg, divisor: int) -> Reg | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an access goes: a pointer for a scalar, or for the first lane of `step`-strided lanes; else a vector of pointers."""
+    """Where an access goes: the address of a scalar, or of the first of lanes `step` apart; else a vector of addresses."""
 
     pointer: str
     step: int

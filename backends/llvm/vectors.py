@@ -172,5 +172,5 @@ class _Loop:
 
 
 def _first(count: int, lanes: int) -> str:
-    """The constant mask of the first `count` lanes. (A bitcast from an integer is shorter, but not folded: LLVM crashes on it.)"""
+    """The constant mask of the first `count` lanes, in full: LLVM crashes on masks that are bitcasts of integers."""
     return "<" + ", ".join("i1 true" if i < count else "i1 false" for i in range(lanes)) + ">"

@@ -48,7 +48,7 @@ def pairs(
         return tuple(out)
     entries = (padding,) * len(window) if isinstance(padding, int) else padding
     fits = not isinstance(entries, str) and len(entries) == len(window)
-    both = tuple((p, p) if isinstance(p, int) else tuple(p) for p in entries) if fits else ()  # type: ignore[arg-type]
+    both = tuple((p, p) if isinstance(p, int) else tuple(p) for p in entries) if fits else ()
     if not both or any(len(p) != 2 for p in both):
         raise ShapeError(
             f'{caller}: padding={padding!r}: expected "SAME", "VALID", an int, or {len(window)} (low, high) pairs.{at(user_source())}'

@@ -2,9 +2,24 @@
 
 import numpy as _np
 
-from fdl.tracer.array import Array as ndarray  # noqa: N813
-from fdl.tracer.dtypes import bfloat16, bool_, complex64, complex128, float16, float32, float64  # noqa: F401
-from fdl.tracer.dtypes import int8, int16, int32, int64, uint8, uint16, uint32, uint64  # noqa: F401
+from fdl.tracer.array import Array as Array
+from fdl.tracer.dtypes import (  # noqa: F401  # noqa: F401
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 
 from . import methods as _methods
 from .creation import *  # noqa: F403
@@ -15,6 +30,7 @@ from .reductions import *  # noqa: F403
 from .shapes import *  # noqa: F403
 from .ufuncs import *  # noqa: F403
 
-pi, e, inf, nan, newaxis = _np.pi, _np.e, _np.inf, _np.nan, None
+pi, inf, nan, newaxis = _np.pi, _np.inf, _np.nan, None
+e: float = _np.e  # type: ignore[no-redef]
 
 _methods.install()

@@ -132,7 +132,9 @@ def _plan(index: Any, shape: tuple[int, ...]) -> _Plan:
         elif kind == "adv" and not done:
             out += lead
             done = True
-    return _Plan(tuple(start), tuple(limit), tuple(stride), tuple(flips), tuple(axes), tuple(arrays), place, tuple(kept), tuple(out))
+    return _Plan(
+        tuple(start), tuple(limit), tuple(stride), tuple(flips), tuple(axes), tuple(arrays), place, tuple(kept), tuple(out)
+    )
 
 
 def _indices(plan: _Plan, shape: tuple[int, ...], mode: str) -> Any:
@@ -145,7 +147,9 @@ def _indices(plan: _Plan, shape: tuple[int, ...], mode: str) -> Any:
             static = np.asarray(x)
             bad = static[(static < -n) | (static >= n)]
             if mode == "raise" and bad.size:
-                raise IndexOutOfBoundsError(f"index {int(bad.flat[0])} is out of bounds for axis {a} of size {n}.{at(user_source())}")
+                raise IndexOutOfBoundsError(
+                    f"index {int(bad.flat[0])} is out of bounds for axis {a} of size {n}.{at(user_source())}"
+                )
         x = to_dtype(x, wide)
         size = np.asarray(n, wide)
         if mode == "wrap":
@@ -264,7 +268,9 @@ def _update(x: Any, index: Any, values: Any, op: str, mode: str) -> Any:
     values = to_dtype(as_operand(values, "the new values"), t.dtype)
     given = type_of(values).shape
     if len(given) > len(plan.shape) and given[: len(given) - len(plan.shape)] != (1,) * (len(given) - len(plan.shape)):
-        raise ShapeError(f".at[...].{op}: values of shape {given} do not broadcast to the indexed shape {plan.shape}.{at(user_source())}")
+        raise ShapeError(
+            f".at[...].{op}: values of shape {given} do not broadcast to the indexed shape {plan.shape}.{at(user_source())}"
+        )
     values = broadcast_to(values, plan.shape)
     # Every axis is indexed: advanced ones by their arrays, the others by their ranges.
     ranges: dict[int, Any] = {}
@@ -274,7 +280,9 @@ def _update(x: Any, index: Any, values: Any, op: str, mode: str) -> Any:
     full = [lead if a is None else (sizes[a],) for a in order]
     whole = tuple(n for part in full for n in part)
     whole_kept = [
-        a for a in plan.kept if plan.start[a] == 0 and plan.stride[a] == 1 and plan.limit[a] == t.shape[a] and a not in plan.flips
+        a
+        for a in plan.kept
+        if plan.start[a] == 0 and plan.stride[a] == 1 and plan.limit[a] == t.shape[a] and a not in plan.flips
     ]
     indexed = [a for a in range(t.ndim) if a not in whole_kept]
     if not indexed:
@@ -340,7 +348,9 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
         raise ShapeError(f"take_along_axis: indices have {type_of(indices).ndim} axes, expected {rank}.{at(user_source())}")
     shape = type_of(indices).shape
     index: Sequence[Any] = [indices if a == axis else s.iota(shape, dtypes.int32, a) for a in range(rank)]
-    x = broadcast_to(x, tuple(n if a == axis or n != 1 else m for a, (n, m) in enumerate(zip(type_of(x).shape, shape, strict=True))))
+    x = broadcast_to(
+        x, tuple(n if a == axis or n != 1 else m for a, (n, m) in enumerate(zip(type_of(x).shape, shape, strict=True)))
+    )
     return getitem(x, tuple(index))
 
 

@@ -48,7 +48,9 @@ def _array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs
     """NumPy's ufuncs on arrays and tracers are fdl's functions of the same name."""
     f = getattr(ufuncs, _UFUNCS.get(ufunc.__name__, ufunc.__name__), None) or getattr(products, ufunc.__name__, None)
     if f is None or method != "__call__" or kwargs:
-        raise DTypeError(f"fdl.numpy has no counterpart of numpy.{ufunc.__name__} with {method} {kwargs or ''}.{at(user_source())}")
+        raise DTypeError(
+            f"fdl.numpy has no counterpart of numpy.{ufunc.__name__} with {method} {kwargs or ''}.{at(user_source())}"
+        )
     return f(*inputs)
 
 

@@ -27,7 +27,8 @@ def matmul(x: Any, y: Any) -> Any:
     inner = b[-2] if len(b) > 1 else b[0]
     if a[-1] != inner:
         raise ShapeError(
-            f"matmul: inner sizes differ: left {a} has {a[-1]} columns, right {b} has {inner} rows. Transpose one operand?{at(user_source())}"
+            f"matmul: inner sizes differ: left {a} has {a[-1]} columns, right {b} has {inner} rows. "
+            f"Transpose one operand?{at(user_source())}"
         )
     if len(b) <= 2:
         return contract.dot_general(x, y, ((len(a) - 1,), (max(len(b) - 2, 0),)))
@@ -35,7 +36,9 @@ def matmul(x: Any, y: Any) -> Any:
         return contract.dot_general(y, x, ((len(b) - 2,), (0,)))
     lead = broadcast_shapes("matmul", a[:-2], b[:-2])
     x, y = (
-        s.broadcast(v, (*lead, *shape[-2:]), tuple(range(len(lead) + 2 - len(shape), len(lead) + 2))) if shape[:-2] != lead else v
+        s.broadcast(v, (*lead, *shape[-2:]), tuple(range(len(lead) + 2 - len(shape), len(lead) + 2)))
+        if shape[:-2] != lead
+        else v
         for v, shape in ((x, a), (y, b))
     )
     n = len(lead)
@@ -95,15 +98,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     sizes: dict[str, int] = {}
     for term, x in zip(terms, xs, strict=True):
         shape = type_of(x).shape
-        if len(term) != len(shape) or len(set(term)) != len(term) or not term.isalpha() and term:
-            raise ShapeError(f"einsum: term {term!r} does not fit an operand of shape {shape}: one letter an axis, each once.{at(user_source())}")
+        if len(term) != len(shape) or len(set(term)) != len(term) or (not term.isalpha() and term):
+            raise ShapeError(
+                f"einsum: term {term!r} does not fit an operand of shape {shape}: one letter an axis, each once.{at(user_source())}"
+            )
         for letter, n in zip(term, shape, strict=True):
             if sizes.setdefault(letter, n) != n:
                 raise ShapeError(f"einsum: index {letter!r} has sizes {sizes[letter]} and {n}.{at(user_source())}")
     if not arrow:
         result = "".join(sorted(c for c in sizes if left.count(c) == 1))
     if set(result) - set(sizes) or len(set(result)) != len(result):
-        raise ShapeError(f"einsum: output {result!r} must use each letter at most once, and only letters of the inputs.{at(user_source())}")
+        raise ShapeError(
+            f"einsum: output {result!r} must use each letter at most once, and only letters of the inputs.{at(user_source())}"
+        )
     term, x = terms[0], xs[0]
     for i, (next_term, y) in enumerate(zip(terms[1:], xs[1:], strict=True), 2):
         later = set(result).union(*terms[i:])
@@ -120,8 +127,14 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
 
 def _pair(a: str, x: Any, b: str, y: Any, later: set[str]) -> tuple[str, Any]:
     """Two operands contracted over the letters that nothing later reads."""
-    x, a = _sum(x, tuple(i for i, c in enumerate(a) if c not in b and c not in later)), "".join(c for c in a if c in b or c in later)
-    y, b = _sum(y, tuple(i for i, c in enumerate(b) if c not in a and c not in later)), "".join(c for c in b if c in a or c in later)
+    x, a = (
+        _sum(x, tuple(i for i, c in enumerate(a) if c not in b and c not in later)),
+        "".join(c for c in a if c in b or c in later),
+    )
+    y, b = (
+        _sum(y, tuple(i for i, c in enumerate(b) if c not in a and c not in later)),
+        "".join(c for c in b if c in a or c in later),
+    )
     shared = [c for c in a if c in b]
     batch, gone = [c for c in shared if c in later], [c for c in shared if c not in later]
     out = contract.dot_general(

@@ -78,7 +78,7 @@ def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _reduce("all", r.reduce_and, to_dtype(as_operand(x), dtypes.bool_), axis, keepdims)
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Whether any element over the given axes is true."""
     return _reduce("any", r.reduce_or, to_dtype(as_operand(x), dtypes.bool_), axis, keepdims)
 

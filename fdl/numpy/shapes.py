@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,9 @@ def reshape(x: Any, shape: Any, *rest: int) -> Any:
     if -1 in wanted:
         known = math.prod(n for n in wanted if n != -1)
         if known == 0 or size % known:
-            raise ShapeError(f"reshape: cannot shape {type_of(x).shape} ({size} elements) as {tuple(wanted)}.{at(user_source())}")
+            raise ShapeError(
+                f"reshape: cannot shape {type_of(x).shape} ({size} elements) as {tuple(wanted)}.{at(user_source())}"
+            )
         wanted[wanted.index(-1)] = size // known
     return s.reshape(x, tuple(wanted))
 
@@ -102,7 +105,7 @@ def flip(x: Any, axis: Any = None) -> Any:
 
 
 def _parts(name: str, xs: Any) -> list[Any]:
-    parts = list(xs) if isinstance(xs, (list, tuple)) else [x for x in asarray(xs)]
+    parts = list(xs) if isinstance(xs, (list, tuple)) else list(asarray(xs))
     if not parts:
         raise ShapeError(f"{name}: needs at least one array.{at(user_source())}")
     return promote_operands(name, *parts, broadcast=False)
@@ -142,7 +145,7 @@ def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
     else:
         cuts = [min(int(c) % (n + 1) if c < 0 else int(c), n) for c in sections]
     edges = [0, *cuts, n]
-    return [s.slice_axis(x, axis, a, max(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [s.slice_axis(x, axis, a, max(a, b)) for a, b in itertools.pairwise(edges)]
 
 
 def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Any:

@@ -87,7 +87,9 @@ def _whole(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return f
 
 
-floor, ceil, trunc, rint = (_whole(n, f) for n, f in (("floor", e.floor), ("ceil", e.ceil), ("trunc", e.trunc), ("rint", e.round)))
+floor, ceil, trunc, rint = (
+    _whole(n, f) for n, f in (("floor", e.floor), ("ceil", e.ceil), ("trunc", e.trunc), ("rint", e.round))
+)
 
 
 def round(x: Any, decimals: int = 0) -> Any:

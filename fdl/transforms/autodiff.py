@@ -45,7 +45,7 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         (9.0, 6.0)
     """
     several = not isinstance(argnums, int)
-    positions = tuple(argnums) if several else (argnums,)  # type: ignore[arg-type]
+    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     _check_callable(f, "grad")
 
     @functools.wraps(f)
@@ -110,7 +110,9 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     for i, p in enumerate(primals):
         check_leaves(f, "vjp", argument_name(f, i), p)
     flat, structure = tree.flatten(primals)
-    function = FlatFunction(lambda *args: f(*args), tree.Structure(tuple, None, (structure, tree.structure({})), len(flat)), has_aux)
+    function = FlatFunction(
+        lambda *args: f(*args), tree.Structure(tuple, None, (structure, tree.structure({})), len(flat)), has_aux
+    )
     function.__name__ = name_of(f)
     moving = [dtypes.is_inexact(type_of(x).dtype) for x in flat]
     outs, linear = linearize_flat(function, flat, moving, f"vjp({name_of(f)})")
@@ -122,7 +124,13 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         if given != out_structure:
             raise ShapeError(f"vjp({name_of(f)}): {tree.difference(out_structure, given, 'cotangent')}{at(user_source())}")
         ready = [_cast(c, t, f"vjp({name_of(f)}): the cotangent") for c, t in zip(cts, out_types, strict=True)]
-        moved = iter(_pull(linear, [t for t, m in zip(types, moving, strict=True) if m], [c for c, m in zip(ready, linear.moving, strict=True) if m]))
+        moved = iter(
+            _pull(
+                linear,
+                [t for t, m in zip(types, moving, strict=True) if m],
+                [c for c, m in zip(ready, linear.moving, strict=True) if m],
+            )
+        )
         grads = [next(moved) if m else instantiate(Zero(t)) for t, m in zip(types, moving, strict=True)]
         return tree.unflatten(structure, [_array(g) for g in grads])
 
@@ -233,7 +241,11 @@ def _check_inexact(f: Callable[..., Any], transform: str, root: str, value: Any)
 
 def _check_scalar(f: Callable[..., Any], function: FlatFunction, outs: Sequence[Any]) -> None:
     if function.out_structure != tree.LEAF or type_of(outs[0]).shape != ():
-        got = f"an array of shape {type_of(outs[0]).shape}" if function.out_structure == tree.LEAF else str(function.out_structure)
+        got = (
+            f"an array of shape {type_of(outs[0]).shape}"
+            if function.out_structure == tree.LEAF
+            else str(function.out_structure)
+        )
         raise ShapeError(
             f"grad({name_of(f)}): the function must return one scalar, got {got}. "
             f"Sum or average it, use has_aux=True for what goes along, or use vjp.{at(user_source())}"
@@ -251,7 +263,9 @@ def _cast(x: Any, t: Any, what: str) -> Any:
         raise ShapeError(f"{what} has shape {given.shape}, expected {t.shape}.{at(user_source())}")
     if given.dtype != t.dtype:
         if not given.weak:
-            raise DTypeError(f"{what} has dtype {given.dtype.name}, expected {t.dtype.name}. Convert it with .astype.{at(user_source())}")
+            raise DTypeError(
+                f"{what} has dtype {given.dtype.name}, expected {t.dtype.name}. Convert it with .astype.{at(user_source())}"
+            )
         return elementwise.convert(x, t.dtype)
     return x
 
@@ -261,7 +275,9 @@ def _forward_arguments(
 ) -> tuple[list[Any], list[Any], FlatFunction]:
     _check_callable(f, transform)
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise TypeError(f"{transform}: primals and tangents must be tuples of arguments, got {type(primals).__name__} and {type(tangents).__name__}.")
+        raise TypeError(
+            f"{transform}: primals and tangents must be tuples of arguments, got {type(primals).__name__} and {type(tangents).__name__}."
+        )
     for i, p in enumerate(primals):
         check_leaves(f, transform, argument_name(f, i), p)
     flat, structure = tree.flatten(tuple(primals))

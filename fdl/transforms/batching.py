@@ -39,7 +39,9 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
         if isinstance(in_axes, list):
             raise TypeError(f"{name}: in_axes must be an int, None or a tuple with an entry for each argument, got a list.")
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-            raise TreeError(f"{name}: in_axes has {len(in_axes)} entries, but the call has {len(args)} positional arguments.{at(user_source())}")
+            raise TreeError(
+                f"{name}: in_axes has {len(in_axes)} entries, but the call has {len(args)} positional arguments.{at(user_source())}"
+            )
         axes_by_arg = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
         labels: list[str] = []
         flat_axes: list[int | None] = []
@@ -58,16 +60,22 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
             shape = check_array(x, f"{name}: argument {label}").shape
             if axis is not None:
                 if not -len(shape) <= axis < len(shape):
-                    raise ShapeError(f"{name}: argument {label} of shape {shape} has no axis {axis} to map over.{at(user_source())}")
+                    raise ShapeError(
+                        f"{name}: argument {label} of shape {shape} has no axis {axis} to map over.{at(user_source())}"
+                    )
                 axis %= len(shape)
                 sizes[label] = shape[axis]
             ready.append(axis)
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{label} has {n}" for label, n in sizes.items())
-            raise ShapeError(f"{name}: the mapped axes differ in size: {listed}. Fix in_axes, or the shapes.{at(user_source())}")
+            raise ShapeError(
+                f"{name}: the mapped axes differ in size: {listed}. Fix in_axes, or the shapes.{at(user_source())}"
+            )
         size = next(iter(sizes.values()), axis_size)
         if size is None:
-            raise ShapeError(f"{name}: nothing is mapped: all in_axes are None. Give axis_size=, or call {name_of(f)} itself.{at(user_source())}")
+            raise ShapeError(
+                f"{name}: nothing is mapped: all in_axes are None. Give axis_size=, or call {name_of(f)} itself.{at(user_source())}"
+            )
         if axis_size is not None and size != axis_size:
             raise ShapeError(f"{name}: axis_size={axis_size}, but the mapped axes have size {size}.{at(user_source())}")
         function = FlatFunction(f, structure)

@@ -105,13 +105,17 @@ class Jitted:
         """Lets the compiled call path take the next call with arguments of these types, where it knows their containers."""
         where = f"{self!r}{at(user_source()).replace(chr(10), '')}"
         try:
-            entry = entry_for(traced.executable, traced.captured, traced.out_structure, args, kwargs, self._static_at, self._donate, where)
+            entry = entry_for(
+                traced.executable, traced.captured, traced.out_structure, args, kwargs, self._static_at, self._donate, where
+            )
         except TypeError:
             return
         self._fast.add(entry)
 
     def _static_at(self, position: int | str, n_args: int) -> bool:
-        return position in self._static_names or (isinstance(position, int) and any(i % n_args == position for i in self._static if -n_args <= i < n_args))
+        return position in self._static_names or (
+            isinstance(position, int) and any(i % n_args == position for i in self._static if -n_args <= i < n_args)
+        )
 
     def executable(self, traced: Traced) -> Any:
         """The compiled code of a specialisation."""
@@ -162,7 +166,8 @@ class Jitted:
         """Raises the error that names the argument which is no array."""
         fixed = {k for k, _ in statics}
         positions = [i for i in range(len(dynamic) + len(fixed)) if i not in fixed]
-        for i, value in (*zip(positions, dynamic, strict=False), *kwargs.items()):
+        named: list[tuple[int | str, Any]] = [*zip(positions, dynamic, strict=False), *kwargs.items()]
+        for i, value in named:
             root = argument_name(self._f, i)
             for path, leaf in tree.flatten_with_paths(value)[0]:
                 check_array(leaf, f"jit({self._name}): argument {tree.path_str(path, root)}")
@@ -213,7 +218,9 @@ class Lowered:
         def run(*args: Any, **kwargs: Any) -> Any:
             leaves, traced = self.jitted.prepare(args, kwargs)
             if traced is not self.traced:
-                raise TypeError(f"{self.jitted!r} was compiled for {self.program.in_types}, and called with other types.{at(user_source())}")
+                raise TypeError(
+                    f"{self.jitted!r} was compiled for {self.program.in_types}, and called with other types.{at(user_source())}"
+                )
             return tree.unflatten(structure, executable([*leaves, *captured]))
 
         return run

@@ -18,7 +18,9 @@ def _effects(params: dict[str, Any]) -> frozenset[Effect]:
     return frozenset({effect}) if effect else frozenset()
 
 
-def _reference(*xs: np.ndarray, function: Callable[..., Any], out_types: tuple[Type, ...], effect: Effect | None, name: str) -> tuple[Any, ...]:
+def _reference(
+    *xs: np.ndarray, function: Callable[..., Any], out_types: tuple[Type, ...], effect: Effect | None, name: str
+) -> tuple[Any, ...]:
     return tuple(function(*[np.array(x) for x in xs]))
 
 
@@ -34,7 +36,7 @@ def _batch(size: int, inputs: Sequence[Any], axes: Sequence[int | None], **param
 
     def lane(*args: Any) -> list[Any]:
         fixed, moving = iter(args[: len(consts)]), iter(args[len(consts) :])
-        return bind(callback_p, *(next(fixed) if a is None else next(moving) for a in axes), **params)  # type: ignore[no-any-return]
+        return bind(callback_p, *(next(fixed) if a is None else next(moving) for a in axes), **params)
 
     types = [*map(type_of, consts), *(t.with_shape(t.shape[1:]) for t in map(type_of, xs))]
     body = record(lane, types, name="lane_callback")[0]
@@ -54,11 +56,12 @@ callback_p = Primitive(
 )
 
 
-def callback(function: Callable[..., Any], out_types: Sequence[Type], args: Sequence[Any], *, effect: Effect | None, name: str) -> list[Any]:
+def callback(
+    function: Callable[..., Any], out_types: Sequence[Type], args: Sequence[Any], *, effect: Effect | None, name: str
+) -> list[Any]:
     """What `function(*ndarrays)` returns, a sequence of arrays of `out_types`; its derivative is zero.
 
     Args:
         effect: "ordered_io" (exactly once, in order), "unordered_io" (exactly once), or None (pure: any number of times).
     """
-    return bind(callback_p, *args, function=function, out_types=tuple(out_types), effect=effect, name=name)  # type: ignore[no-any-return]
-
+    return bind(callback_p, *args, function=function, out_types=tuple(out_types), effect=effect, name=name)

@@ -44,7 +44,9 @@ def _abstract(name: str, result: str, *types: Type) -> Type:
         )
     shapes = {t.shape for t in types if t.shape != ()}
     if len(shapes) > 1:
-        raise ShapeError(f"{name}: operands have shapes {' and '.join(str(t.shape) for t in types)}, expected one shape, or 0-d.")
+        raise ShapeError(
+            f"{name}: operands have shapes {' and '.join(str(t.shape) for t in types)}, expected one shape, or 0-d."
+        )
     weak = all(t.weak for t in operands)
     shape = shapes.pop() if shapes else ()
     match result:
@@ -170,6 +172,16 @@ def scalar_like(value: float, x: Any) -> np.ndarray:
 
 # --- arithmetic: linear operations and their transposes -------------------------------------------
 
+# Rules read functions that are declared further down.
+neg: Callable[..., Any]
+mul: Callable[..., Any]
+div: Callable[..., Any]
+select: Callable[..., Any]
+sign: Callable[..., Any]
+cos: Callable[..., Any]
+cosh: Callable[..., Any]
+convert_p: Primitive
+
 
 def _add_transpose(ct: Any, x: Any, y: Any) -> tuple[Any, Any]:
     return tuple(sum_to(ct, v.type) if isinstance(v, Undefined) else None for v in (x, y))  # type: ignore[return-value]
@@ -205,9 +217,7 @@ add_p, add = _declare("add", lambda t, y, a, b: t, lambda t, y, a, b: t, transpo
 sub_p, sub = _declare("sub", lambda t, y, a, b: t, lambda t, y, a, b: neg(t), transpose=_sub_transpose)
 mul_p, mul = _declare("mul", lambda t, y, a, b: mul(t, b), lambda t, y, a, b: mul(a, t), transpose=_mul_transpose)
 neg_p, neg = _declare("neg", lambda t, y, x: neg(t), transpose=lambda ct, x: (neg(ct),))
-div_p, div = _declare(
-    "div", lambda t, y, a, b: div(t, b), lambda t, y, a, b: neg(div(mul(t, y), b)), transpose=_div_transpose
-)
+div_p, div = _declare("div", lambda t, y, a, b: div(t, b), lambda t, y, a, b: neg(div(mul(t, y), b)), transpose=_div_transpose)
 rem_p, rem = _declare("rem", lambda t, y, a, b: t, lambda t, y, a, b: neg(mul(t, _trunc(div(a, b)))))
 
 
@@ -358,7 +368,9 @@ def convert(x: Any, dtype: Any, weak: bool = False) -> Any:
 
 def _bitcast_abstract(x: Type, *, dtype: Any) -> Type:
     if x.dtype.itemsize != dtype.itemsize or dtypes.bool_ in (x.dtype, dtype):
-        raise DTypeError(f"bitcast: {x.dtype.name} and {dtype.name} differ in width. Choose a dtype of {dtypes.bits(x.dtype)} bits.")
+        raise DTypeError(
+            f"bitcast: {x.dtype.name} and {dtype.name} differ in width. Choose a dtype of {dtypes.bits(x.dtype)} bits."
+        )
     return Type(x.shape, dtype)
 
 

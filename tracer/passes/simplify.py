@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-
 from ..ir import (
     MAY_FAIL,
     Atom,
@@ -91,8 +90,8 @@ def _transpose(e: Equation, made: Definitions) -> Atom | Equation | None:
 def _swapped_dot(e: Equation, dot: Equation, made: Definitions) -> Equation | None:
     """A product that is only read transposed, free axes exchanged, is the product of the exchanged operands.
 
-        c: f32[8,3] = dot_general[contract=((0,), (0,))] a b        →     d: f32[3,8] = dot_general[contract=((0,), (0,))] b a
-        d: f32[3,8] = transpose[permutation=(1, 0)] c
+    c: f32[8,3] = dot_general[contract=((0,), (0,))] a b        →     d: f32[3,8] = dot_general[contract=((0,), (0,))] b a
+    d: f32[3,8] = transpose[permutation=(1, 0)] c
     """
     (ca, cb), (ba, bb) = dot.params["contract"], dot.params["batch"]
     a, b = dot.inputs
@@ -141,7 +140,7 @@ def simplify(program: Program) -> Program:
     def make() -> Program:
         return _eliminate(_rewrite(program))
 
-    return program.cached("simplified", make)  # type: ignore[no-any-return]
+    return program.cached("simplified", make)
 
 
 def _splat_source(a: Atom, made: Definitions) -> Atom | None:
@@ -218,5 +217,3 @@ def _eliminate(p: Program) -> Program:
             kept.append(e)
             needed.update(a for a in e.inputs if isinstance(a, Variable))
     return Program(p.inputs, tuple(reversed(kept)), p.outputs, p.constants, p.values, p.name)
-
-

@@ -101,7 +101,9 @@ def _transpose(cts: Sequence[Any], index: Any, *inputs: Any, branches: Branches)
     return [None, *(next(outs) if u else None for u in undefined)]
 
 
-def _batch(size: int, inputs: Sequence[Any], axes: Sequence[int | None], *, branches: Branches) -> tuple[list[Any], list[int | None]]:
+def _batch(
+    size: int, inputs: Sequence[Any], axes: Sequence[int | None], *, branches: Branches
+) -> tuple[list[Any], list[int | None]]:
     if axes[0] is not None:
         return map_lanes(cond_p, size, inputs, axes, {"branches": branches})
     batched = tuple(a is not None for a in axes[1:])

@@ -99,7 +99,9 @@ def tangent_type(t: Type) -> Type:
     return t.strong()
 
 
-def jvp_flat(f: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any], label: str = "") -> tuple[list[Any], list[Any]]:
+def jvp_flat(
+    f: Callable[..., Sequence[Any]], primals: Sequence[Any], tangents: Sequence[Any], label: str = ""
+) -> tuple[list[Any], list[Any]]:
     """The outputs of a flat function and their tangents (some of them Zero)."""
     trace = JVPTrace(current(), label or getattr(f, "__name__", ""))
     with living(trace):
@@ -116,6 +118,7 @@ def split(trace: Trace, outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 def program_function(program: Program) -> Callable[..., list[Any]]:
     """A flat function that runs `program` by binding its equations."""
+
     def run(*args: Any) -> list[Any]:
         def step(e: Any, inputs: list[Any]) -> Sequence[Any]:
             with sourced(e.source):
@@ -128,7 +131,9 @@ def program_function(program: Program) -> Callable[..., list[Any]]:
     return run
 
 
-def jvp_program(program: Program, moving: tuple[bool, ...], force: tuple[bool, ...] | None = None) -> tuple[Program, tuple[bool, ...]]:
+def jvp_program(
+    program: Program, moving: tuple[bool, ...], force: tuple[bool, ...] | None = None
+) -> tuple[Program, tuple[bool, ...]]:
     """The program (*primals, *tangents of the moving inputs) → (*outputs, *tangents of the moving outputs), and which outputs move.
 
     `force` marks outputs whose tangent is given even where it is zero.
@@ -151,7 +156,7 @@ def jvp_program(program: Program, moving: tuple[bool, ...], force: tuple[bool, .
         assert not captured
         return result, tuple(out_moving)
 
-    return program.cached(("jvp", moving, force), make)  # type: ignore[no-any-return]
+    return program.cached(("jvp", moving, force), make)
 
 
 def zero_tangent(x: Any) -> Zero:
@@ -162,4 +167,3 @@ def zero_tangent(x: Any) -> Zero:
 def is_differentiable(x: Any) -> bool:
     """Whether values like `x` have tangents other than zero."""
     return dtypes.is_inexact(type_of(x).dtype)
-

@@ -30,7 +30,5 @@ def map_lanes(
     lane_types = [t.with_shape(t.shape[1:]) for t in map(type_of, xs)]
     program, captured = record(body, [*map(type_of, consts), *lane_types], name=f"lane_{primitive.name}")
     assert not captured
-    outs = bind(
-        lookup("scan"), *consts, *xs, body=program, n_consts=len(consts), n_carry=0, length=size, reverse=False
-    )
+    outs = bind(lookup("scan"), *consts, *xs, body=program, n_consts=len(consts), n_carry=0, length=size, reverse=False)
     return outs, [0] * len(outs)

@@ -109,5 +109,4 @@ def linearize_program(program: Program, moving: tuple[bool, ...], force: tuple[b
             assert not captured, "a sub-program has no constants"
         return Linearized(primal, linear.program, tuple(sources), linear.moving)
 
-    return program.cached(("linearize", moving, force), make)  # type: ignore[no-any-return]
-
+    return program.cached(("linearize", moving, force), make)

@@ -155,7 +155,7 @@ def _stack_carries(body: Program, split: Linearized, n_consts: int, n_carry: int
         program = record(f, body.in_types, name=body.name)[0]
         return program, tuple(where.get(s, s) for s in split.sources)
 
-    return split.primal.cached(("stack_carries", n_consts, n_carry), make)  # type: ignore[no-any-return]
+    return split.primal.cached(("stack_carries", n_consts, n_carry), make)
 
 
 def _transpose(
@@ -216,8 +216,7 @@ def _batch(
         carry = out[:n_carry]
     args = [x if a is None else move_axis(x, a, 0) for x, a in zip(inputs[:n_consts], axes[:n_consts], strict=True)]
     args += [
-        with_batch_axis(x, a, size) if b else x
-        for x, a, b in zip(inputs[n_consts:n], axes[n_consts:n], carry, strict=True)
+        with_batch_axis(x, a, size) if b else x for x, a, b in zip(inputs[n_consts:n], axes[n_consts:n], carry, strict=True)
     ]
     args += [x if a is None else move_axis(x, a, 1) for x, a in zip(inputs[n:], axes[n:], strict=True)]
     outs = bind(scan_p, *args, body=program, n_consts=n_consts, n_carry=n_carry, length=length, reverse=reverse)

@@ -64,9 +64,9 @@ def backward(program: Program, inputs: Sequence[Any], cotangents: Sequence[Any])
         with sourced(e.source):
             if e.primitive.multiple:
                 cts = [Zero(v.type) if x is None else x for v, x in zip(e.outputs, outs, strict=True)]
-                results = rule(cts, *operands, **e.params)  # type: ignore[misc]
+                results = rule(cts, *operands, **e.params)
             else:
-                results = rule(outs[0], *operands, **e.params)  # type: ignore[misc]
+                results = rule(outs[0], *operands, **e.params)
             for a, x in zip(e.inputs, results, strict=True):
                 give(a, x)
     return [
@@ -100,7 +100,7 @@ def transpose_program(
         assert not captured
         return result, tuple(moving)
 
-    return program.cached(("transpose", undefined, given, force), make)  # type: ignore[no-any-return]
+    return program.cached(("transpose", undefined, given, force), make)
 
 
 Rule = Callable[..., Any]

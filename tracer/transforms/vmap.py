@@ -100,4 +100,4 @@ def batch_program(
         assert not captured
         return result, tuple(out_batched)
 
-    return program.cached(("batch", size, batched, force), make)  # type: ignore[no-any-return]
+    return program.cached(("batch", size, batched, force), make)

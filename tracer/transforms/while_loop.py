@@ -76,7 +76,9 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tupl
     return _join(bind(while_p, *operands, **new), moving)
 
 
-def _linearize(trace: ProgramTrace, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[list[Any], list[Any]]:
+def _linearize(
+    trace: ProgramTrace, primals: Sequence[Any], tangents: Sequence[Any], **params: Any
+) -> tuple[list[Any], list[Any]]:
     # The number of steps is not known, so that residuals can't be kept: the tangent loop runs the primal one again.
     assert trace.parent is not None
     outs = trace.parent.process(while_p, primals, params)
