@@ -9,7 +9,10 @@ if not (_Path(__file__).parent / "tracer" / "__init__.py").exists():
     )
 
 from fdl import _slots as _slots
+from fdl import data as data
+from fdl import nn as nn
 from fdl import numpy as numpy
+from fdl import optim as optim
 from fdl import random as random
 from fdl.config import config as config
 from fdl.control import cond as cond

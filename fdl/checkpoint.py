@@ -160,7 +160,7 @@ def _encode_leaf(where: str, leaf: Any, name: str, arrays: dict[str, np.ndarray[
     data = data.astype(data.dtype.newbyteorder("="), copy=False)
     parts = _COMPLEX_PARTS.get(data.dtype)
     # The format has no complex128, and older readers have no complex64: pairs (real, imaginary) on a further axis.
-    arrays[name] = data if parts is None else np.ascontiguousarray(data)[..., np.newaxis].view(parts)
+    arrays[name] = data if parts is None else np.asarray(data, order="C")[..., np.newaxis].view(parts)
     return {"array": name, "as": kind, "dtype": dtypes.SHORT[data.dtype]}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # Examples are derived from the test alone, and none are remembered: a run depends on nothing but the code. No deadline
 # and no complaint about slow generation, since machines and their load differ.
@@ -15,6 +16,10 @@ settings.register_profile(
     "fdl", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("fdl")
+# Hypothesis also draws numbers and strings that it finds in the source of the modules loaded so far, so that a test's
+# examples would depend on which files ran before it in the same process. There is no public switch.
+if hasattr(providers, "is_local_module_file"):
+    setattr(providers, "is_local_module_file", lambda path: False)  # noqa: B010 (mypy: not exported)
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -116,6 +116,14 @@ class TestRoundTrip:
         assert same(load(path), value)
         assert same(load(path, like=value), value)
 
+    @pytest.mark.parametrize("dtype", dtypes.ALL, ids=str)
+    @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3)], ids=str)
+    def test_every_dtype(self, tmp_path: Path, dtype: dtypes.DType, shape: tuple[int, ...]) -> None:
+        data = array_of(dtype, shape, 1)
+        value = {"numpy": data, "array": Array(data.copy()), "scalars": [*data.reshape(-1)]}
+        save(tmp_path / "a", value)
+        assert same(load(tmp_path / "a"), value)
+
     def test_arrays_are_the_readers_own(self, tmp_path: Path) -> None:
         save(tmp_path / "a", {"a": np.arange(3), "b": Array(np.arange(3))})
         back = load(tmp_path / "a")
@@ -160,7 +168,7 @@ class TestRoundTrip:
         module.Point = Point  # type: ignore[attr-defined]
         save(tmp_path / "a", Point(1, 2))
         assert load(tmp_path / "a") == Point(1, 2)
-        module.Point = collections.namedtuple("Point", ["x", "z"])  # type: ignore[attr-defined]
+        module.Point = collections.namedtuple("Point", ["x", "z"])  # type: ignore[attr-defined,misc]
         with pytest.raises(TreeError, match=r"saved with the fields \['x', 'y'\], but now it has \['x', 'z'\]"):
             load(tmp_path / "a")
         monkeypatch.delitem(sys.modules, "elsewhere")
@@ -268,7 +276,7 @@ class TestFormat:
             assert json.loads(file.metadata()["fdl.tree"])["dict"]
 
     def test_reads_what_the_safetensors_package_writes(self, tmp_path: Path) -> None:
-        named = {"layer.w": np.arange(6, dtype=np.float32).reshape(2, 3), "layer.b": np.zeros(3, np.int64)}
+        named: dict[str, Any] = {"layer.w": np.arange(6, dtype=np.float32).reshape(2, 3), "layer.b": np.zeros(3, np.int64)}
         safetensors.numpy.save_file(named, tmp_path / "a", metadata={"format": "np"})
         back = load(tmp_path / "a")
         assert set(back) == set(named) and all(type(a) is Array for a in back.values())

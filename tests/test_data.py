@@ -99,9 +99,9 @@ class Server:
                 if kind == "good" and path.is_file():
                     self.answer(path.read_bytes())
                 elif kind == "corrupted":
-                    body = bytearray(path.read_bytes())
-                    body[len(body) // 2] ^= 0xFF
-                    self.answer(bytes(body))
+                    damaged = bytearray(path.read_bytes())
+                    damaged[len(damaged) // 2] ^= 0xFF
+                    self.answer(bytes(damaged))
                 elif kind == "other":
                     self.answer(gzip.compress(b"something else"))
                 elif kind == "same_size":

@@ -374,7 +374,7 @@ def test_vmap_axes() -> None:
     close(fdl.vmap(lambda a: a.sum(0), in_axes=1)(x), x.sum(0))
     close(fdl.vmap(lambda a: a.sum(0), in_axes=-1, out_axes=-1)(x), x.sum(0))
     close(fdl.vmap(lambda a, b: a * b, in_axes=(1, 0))(x, y), np.moveaxis(x, 1, 0) * y[:, None, None])
-    close(fdl.vmap(lambda a, b: a * b, in_axes=(None, 0), out_axes=2)(x[0], y), x[0][..., None] * y if False else np.stack([x[0] * v for v in y], 2))
+    close(fdl.vmap(lambda a, b: a * b, in_axes=(None, 0), out_axes=2)(x[0], y), np.stack([x[0] * v for v in y], 2))
     close(fdl.vmap(lambda a: 1.0 * fnp.ones(2), axis_size=3, in_axes=None)(0.0), np.ones((3, 2)))
     assert fdl.vmap(lambda a: (a, 7.0), out_axes=(0, None))(y)[1].shape == ()
     assert fdl.vmap(lambda a: 7.0)(y).tolist() == [7.0, 7.0, 7.0]
@@ -563,7 +563,7 @@ def test_jit_gives_the_types_of_eager(a: str) -> None:
 
     with fdl.config.using(backend="reference"):
         for b in OPERANDS:
-            eager, traced = f(fnp.asarray(OPERANDS[a]), OPERANDS[b]), fdl.jit(f)(OPERANDS[a], OPERANDS[b])
+            eager, traced = f(fnp.asarray(OPERANDS[a]), fnp.asarray(OPERANDS[b])), fdl.jit(f)(OPERANDS[a], OPERANDS[b])
             assert [x.type for x in eager] == [x.type for x in traced], b
             close(eager, traced)
 

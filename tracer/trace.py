@@ -80,14 +80,15 @@ class Tracer(ArrayBase):
 
     def item(self, *index: int) -> Any:
         """The element at `index` as a Python scalar, where the trace knows it."""
-        return self._value(".item()").item(*index)
+        return as_numpy(self._value(".item()")).item(*index)
 
     def tolist(self) -> Any:
         """The elements as nested lists, where the trace knows them."""
-        return self._value(".tolist()").tolist()
+        return as_numpy(self._value(".tolist()")).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return self._value("conversion to a NumPy array").__array__(dtype, copy)
+        value = as_numpy(self._value("conversion to a NumPy array"))
+        return np.array(value, dtype) if copy else np.asarray(value, dtype)
 
     def __repr__(self) -> str:
         return f"Tracer<{self.type}>"

@@ -171,8 +171,33 @@ def _operation(s: State, node: ir.Op, args: list[Reg]) -> Reg:
         # Wrapping commutes with the addition of the lane number.
         return args[0]._replace(text=scalars.convert(s.code, args[0].text, operand, node.dtype, 1), align=1, nonnegative=False)
     assert s.vector is not None
+    if operand == INDEX and name in _BOUNDS:
+        lanes_mask = _compare_lanes(s, name, args)
+        if lanes_mask is not None:
+            return Reg(lanes_mask, s.vector.lanes)
     wide = [widen(s, a, v.dtype) for a, v in zip(args, node.args, strict=True)]
     return Reg(scalars.operation(s.code, name, wide, operand, node.dtype, s.vector.lanes), s.vector.lanes)
+
+
+_BOUNDS = {"lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge", "eq": "eq", "ne": "ne"}
+_MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+
+
+def _compare_lanes(s: State, name: str, args: list[Reg]) -> str | None:
+    """An index that counts up with the lanes against a uniform one: the lane's number against their difference, in 32 bits."""
+    assert s.vector is not None
+    code, lanes = s.code, s.vector.lanes
+    a, b = args
+    if a.uniform and b.step == 1:
+        a, b, name = b, a, _MIRRORED[name]
+    if a.lanes > 1 or a.step != 1 or not b.uniform:
+        return None
+    distance = code.intrinsic("ssub.sat", "i64", 1, b.text, a.text)
+    # Beyond both ends, every lane compares alike.
+    distance = code.intrinsic("smax", "i64", 1, distance, "-1")
+    distance = code.intrinsic("smin", "i64", 1, distance, str(lanes))
+    bound = code.splat("i32", code.pure(f"trunc i64 {distance} to i32", distance), lanes)
+    return code.pure(f"icmp {_BOUNDS[name]} {vec('i32', lanes)} {iota('i32', lanes)}, {bound}", bound)
 
 
 def index_arithmetic(s: State, name: str, args: list[Reg]) -> Reg | None:
@@ -264,41 +289,59 @@ def place(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Place:
     element = memory_type(buffer.dtype)
     pointer = s.pointers[buffer.name]
     step = constant = 0
-    inner: list[tuple[int, str]] = []
-    vectors: list[str] = []
+    terms: list[str] = []
+    vectors: list[tuple[str, int]] = []
     for reg, stride in zip(index, buffer.strides, strict=True):
-        if reg.lanes > 1:
-            kind = vec("i64", reg.lanes)
-            factor = splat_literal("i64", str(stride), reg.lanes)
-            vectors.append(reg.text if stride == 1 else code.pure(f"mul {kind} {reg.text}, {factor}", reg.text))
-            continue
         step += reg.step * stride
-        if not reg.text.startswith("%"):
+        if reg.lanes > 1:
+            vectors.append((reg.text, stride))
+        elif reg.text.startswith("%"):
+            terms.append(reg.text if stride == 1 else code.pure(f"mul i64 {reg.text}, {stride}", reg.text))
+        else:
             constant += int(reg.text) * stride
-            continue
-        text = reg.text if stride == 1 else code.pure(f"mul i64 {reg.text}, {stride}", reg.text)
-        inner.append((code.depth.get(text, 0), text))
-    inner.sort(key=lambda pair: pair[0])
-    for _, text in inner:
+    terms.sort(key=lambda text: code.depth.get(text, 0))
+    if vectors:
+        return Place(_scattered(s, buffer, terms, constant, step, vectors), 0, True)
+    for text in terms:
         pointer = code.pure(f"getelementptr inbounds {element}, ptr {pointer}, i64 {text}", pointer, text)
     if constant:
         pointer = code.pure(f"getelementptr inbounds {element}, ptr {pointer}, i64 {constant}", pointer)
-    if not vectors:
-        return Place(pointer, step, False)
+    return Place(pointer, step, False)
+
+
+def _scattered(s: State, buffer: ir.Buffer, terms: list[str], constant: int, step: int, vectors: list[tuple[str, int]]) -> str:
+    """One address for each lane: uniform terms, a constant, `step` times the lane number, and vectors times their strides.
+
+    Offsets into a buffer of fewer than 2**31 elements are computed in 32 bits, in half the registers: that they are in bounds
+    makes arithmetic modulo 2**32 exact.
+    """
     assert s.vector is not None
-    lanes = s.vector.lanes
-    kind = vec("i64", lanes)
-    total = vectors[0]
-    for v in vectors[1:]:
-        total = code.pure(f"add {kind} {total}, {v}", total, v)
-    if step:
-        total = code.pure(f"add {kind} {total}, {iota('i64', lanes, step)}", total)
-    if buffer.size < 1 << 31:  # half as many index registers; in-bounds offsets from the buffer's start fit
-        narrow = vec("i32", lanes)
-        if pointer == s.pointers[buffer.name]:
-            total, kind = code.pure(f"trunc {kind} {total} to {narrow}", total), narrow
-    pointers = code.pure(f"getelementptr {element}, ptr {pointer}, {kind} {total}", pointer, total)
-    return Place(pointers, 0, True)
+    code, lanes = s.code, s.vector.lanes
+    narrow = buffer.size < 1 << 31
+    integer_type = "i32" if narrow else "i64"
+    kind = vec(integer_type, lanes)
+
+    def plus(a: str, b: str) -> str:
+        return code.pure(f"add {kind} {a}, {b}", a, b)
+
+    base = ""
+    for text in terms:
+        base = text if not base else code.pure(f"add i64 {base}, {text}", base, text)
+    if base and constant:
+        base = code.pure(f"add i64 {base}, {constant}", base)
+    if base and narrow:
+        base = code.pure(f"trunc i64 {base} to i32", base)
+    total = iota(integer_type, lanes, step) if step else ""
+    for reg, stride in vectors:
+        part = code.pure(f"trunc {vec('i64', lanes)} {reg} to {kind}", reg) if narrow else reg
+        if stride != 1:
+            part = code.pure(f"mul {kind} {part}, {splat_literal(integer_type, str(stride), lanes)}", part)
+        total = plus(part, total) if total else part
+    start = base or (str(constant) if constant else "")
+    if start:
+        total = plus(total, code.splat(integer_type, start, lanes))
+    pointer = s.pointers[buffer.name]
+    return code.pure(f"getelementptr {memory_type(buffer.dtype)}, ptr {pointer}, {kind} {total}", pointer, total)
 
 
 def load(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Reg:

@@ -153,10 +153,12 @@ class _Scheduler:
     def column_sums(self, loop: For, costs: dict[Var, _Costs], total: float, n: int) -> tuple[Stmt, ...] | None:
         """A vector loop over columns that each reduce many rows: blocks of rows give partial rows in parallel, added in order after."""
         inner = [s for s in loop.body if isinstance(s, For)]
-        first = loop.body[0] if loop.body else None
-        if len(inner) != 1 or first is not inner[0] or n > 4096:
+        if len(inner) != 1 or n > 4096:
             return None
         rows = inner[0]
+        lets = {s.var for s in loop.body if isinstance(s, Let)}
+        if any(lets & _variables(v) for s in walk((rows,)) for v in values_of(s)):
+            return None
         r = extent_of(rows)
         if r is None or r < 256 or not rows.carries or not is_independent(rows):
             return None
@@ -184,7 +186,7 @@ class _Scheduler:
         from_rows = For(part.var, part.extent, part.body, "serial", part.carries)
         inside = renamed(For(loop.var, loop.extent, (from_rows, *stores), "vector"), loop.var, column)
         together = For(q, Const(count, INDEX), (), "serial", tuple(combine))
-        final = For(loop.var, loop.extent, (together, *(self.kinds_in(s, costs, False) for s in loop.body[1:])), "vector")
+        final = For(loop.var, loop.extent, (together, *(s for s in loop.body if s is not rows)), "vector")
         return (*before, For(block, Const(count, INDEX), (inside,), "parallel"), final)
 
     def flattened(self, loop: For) -> For:

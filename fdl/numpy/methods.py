@@ -11,8 +11,9 @@ from fdl.tracer import dtypes
 from fdl.tracer.array import Array, ArrayBase
 from fdl.tracer.errors import DTypeError, at, user_source
 from fdl.tracer.ir import type_of
+from fdl.tracer.trace import Tracer
 
-from . import products, reductions, shapes, ufuncs
+from . import creation, indexing, products, reductions, shapes, ufuncs
 from .indexing import At, getitem
 from .promote import to_dtype
 
@@ -58,14 +59,27 @@ _UFUNCS = {"fabs": "abs", "conjugate": "positive"}
 
 
 def _array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    """NumPy's functions on arrays and tracers are fdl's functions of the same name."""
-    for module in (reductions, shapes, products, ufuncs):
-        f = getattr(module, function.__name__, None)
-        if f is not None:
-            return f(*args, **kwargs)
-    raise DTypeError(
-        f"fdl.numpy has no counterpart of numpy.{function.__name__}. Convert with numpy.asarray(x) to use NumPy's.{at(user_source())}"
-    )
+    """NumPy's functions on arrays and tracers are fdl's functions of the same name; without one, NumPy's own on the arrays' values."""
+    if function.__module__ == "numpy":
+        for module in (reductions, shapes, products, ufuncs, indexing, creation):
+            f = getattr(module, function.__name__, None)
+            if f is not None:
+                return f(*args, **kwargs)
+    if any(issubclass(t, Tracer) for t in types):
+        raise DTypeError(
+            f"fdl.numpy has no counterpart of {function.__module__}.{function.__name__}, which cannot be traced. "
+            f"Write it with the functions of fdl.numpy, or call it with fdl.pure_callback.{at(user_source())}"
+        )
+    return function(*_plain(args), **_plain(kwargs))
+
+
+def _plain(x: Any) -> Any:
+    """`x`, or a list, tuple or dict of such, with Arrays as ndarrays."""
+    if isinstance(x, Array):
+        return x.data
+    if type(x) in (list, tuple):
+        return type(x)(_plain(v) for v in x)
+    return {k: _plain(v) for k, v in x.items()} if type(x) is dict else x
 
 
 _OPERATORS = {

@@ -17,6 +17,21 @@ from .creation import as_shape
 from .promote import as_operand, asarray, canonical_axes, canonical_axis, promote_operands, to_dtype
 
 
+def shape(x: Any) -> tuple[int, ...]:
+    """The size of `x` along each axis."""
+    return type_of(as_operand(x)).shape
+
+
+def ndim(x: Any) -> int:
+    """The number of axes of `x`."""
+    return len(shape(x))
+
+
+def size(x: Any, axis: int | None = None) -> int:
+    """The number of elements of `x`, or its size along one axis."""
+    return math.prod(shape(x)) if axis is None else shape(x)[canonical_axis("size", axis, ndim(x))]
+
+
 def reshape(x: Any, shape: Any, *rest: int) -> Any:
     """`x` in another shape, row-major; one size may be -1."""
     x = as_operand(x)

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes, tree
-from fdl.tracer.array import own
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.primitive import Undefined, Zero
-from fdl.tracer.trace import Tracer, is_evaluating
 from fdl.tracer.transforms.jvp import instantiate, jvp_flat, program_function, tangent_type
 from fdl.tracer.transforms.linearize import Linear, linearize_flat
 from fdl.tracer.transforms.transpose import backward
 
-from .signature import FlatFunction, argument_name, check_leaves, name_of
+from .signature import FlatFunction, argument_name, as_value, check_leaves, name_of
 
 ArgNums = int | Sequence[int]
 
@@ -132,7 +130,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
             )
         )
         grads = [next(moved) if m else instantiate(Zero(t)) for t, m in zip(types, moving, strict=True)]
-        return tree.unflatten(structure, [_array(g) for g in grads])
+        return tree.unflatten(structure, [as_value(g) for g in grads])
 
     output = _arrays(tree.unflatten(out_structure, outs))
     return (output, pullback, function.aux) if has_aux else (output, pullback)
@@ -187,7 +185,7 @@ def stop_gradient(x: Any) -> Any:
         >>> float(fdl.grad(lambda x: x * fdl.stop_gradient(x))(3.0))
         3.0
     """
-    return tree.map(lambda a: elementwise.stop_gradient(_array(a)), x)
+    return tree.map(lambda a: elementwise.stop_gradient(as_value(a)), x)
 
 
 # --- checks and conversions -----------------------------------------------------------------------
@@ -198,7 +196,7 @@ def _pull(linear: Linear, types: Sequence[Any], cts: Sequence[Any]) -> list[Any]
     inputs = [*linear.residuals, *(Undefined(tangent_type(t)) for t in types)]
     given = cts if len(cts) == sum(linear.moving) else []
     found = backward(linear.program, inputs, given)[len(linear.residuals) :]
-    return [_array(instantiate(x)) for x in found]
+    return [as_value(instantiate(x)) for x in found]
 
 
 def _push(linear: Linear, dots: Sequence[Any]) -> list[Any]:
@@ -206,12 +204,8 @@ def _push(linear: Linear, dots: Sequence[Any]) -> list[Any]:
     return [next(moved) if m else instantiate(Zero(t)) for t, m in zip(linear.out_types, linear.moving, strict=True)]
 
 
-def _array(x: Any) -> Any:
-    return x if isinstance(x, Tracer) or not is_evaluating() else own(x)
-
-
 def _arrays(x: Any) -> Any:
-    return tree.map(_array, x)
+    return tree.map(as_value, x)
 
 
 def _check_callable(f: Any, transform: str) -> None:

@@ -13,7 +13,7 @@ from fdl.tracer.ops.elementwise import move_axis
 from fdl.tracer.trace import check_array
 from fdl.tracer.transforms.vmap import batch_flat, with_batch_axis
 
-from .signature import FlatFunction, argument_name, name_of
+from .signature import FlatFunction, argument_name, as_value, name_of
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: int | None = None) -> Callable[..., Any]:
@@ -82,7 +82,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
         outs, axes = batch_flat(function, size, leaves, ready, name)
         out = tree.unflatten(function.out_structure, range(len(outs)))
         targets = _spread(out_axes, out, f"{name}: out_axes")
-        placed = [_place(x, a, t, size, name) for x, a, t in zip(outs, axes, targets, strict=True)]
+        placed = [as_value(_place(x, a, t, size, name)) for x, a, t in zip(outs, axes, targets, strict=True)]
         return tree.unflatten(function.out_structure, placed)
 
     return mapped

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl.tracer import tree
-from fdl.tracer.trace import check_array
+from fdl.tracer.array import own
+from fdl.tracer.trace import Tracer, check_array, current, is_evaluating
+from fdl.tracer.transforms.jvp import JVPTracer
 
 
 def name_of(f: Callable[..., Any]) -> str:
@@ -52,11 +54,19 @@ class FlatFunction:
         if self.has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
                 raise TypeError(f"{self.__name__}: with has_aux=True it must return (output, aux), got {type(out).__name__}")
-            out, self.aux = out
+            out, aux = out
+            # What goes along carries no derivative of this level: its tracers would be leaked by the caller.
+            level = current()
+            self.aux = tree.map(lambda x: x.primal if isinstance(x, JVPTracer) and x.trace is level else x, aux)
         flat, self.out_structure = tree.flatten(out)
         for path, x in zip(tree.paths(self.out_structure), flat, strict=True):
             check_array(x, f"{self.__name__}: its output{tree.path_str(path)}")
         return flat
+
+
+def as_value(x: Any) -> Any:
+    """`x` as users get it: an Array, unless a transformation is under way."""
+    return x if isinstance(x, Tracer) or not is_evaluating() else own(x)
 
 
 def flat_call(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], FlatFunction]:

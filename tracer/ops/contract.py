@@ -143,7 +143,10 @@ def dot_general(
     Raises: ShapeError where paired sizes differ; DTypeError where dtypes differ, or are bool.
 
     Example:
-        >>> dot_general(x, w, ((1,), (0,)))  # the matrix product x @ w
+        >>> import numpy as np
+        >>> x, w = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+        >>> dot_general(x, w, ((1,), (0,))).shape  # the matrix product x @ w
+        (2, 4)
     """
     pairs = [(tuple(left), tuple(right)) for left, right in (contract, batch)]
     return bind(dot_general_p, a, b, contract=pairs[0], batch=pairs[1])

@@ -341,7 +341,7 @@ def _output_row(
         with row_tiles(code, s, nv, (g.tiles[nv][pixels],), str(pixels)) as row:
             a = code.mul(row.start, phase.stride * g.rows.pitch)
             c = code.at(s.element, first, code.mul(row.start, c_row))
-            run_tile(code, s, nv, body.job, row, (a, "0", c, cols), str(c_row), None if s.masked else "%scratch")
+            run_tile(code, s, nv * s.lanes, body.job, row, (a, "0", c, cols), str(c_row), None if s.masked else "%scratch")
 
 
 def _meet(body: _Body, at: list[str], x: str) -> None:

@@ -86,15 +86,27 @@ class RowTile:
     skip: str
 
 
+def choose_rows(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str) -> tuple[str, str]:
+    """(micro-kernel, height) of the tallest of `rows`, sorted from tall to short, that m rows allow."""
+    function, height = f"@{micro_symbol(s, rows[-1], nv)}", str(rows[-1])
+    for r in rows[-2::-1]:
+        enough = code.compare("sge", m, r)
+        height = code.select(enough, "i64", r, height)
+        function = code.select(enough, "ptr", f"@{micro_symbol(s, r, nv)}", function)
+    return function, height
+
+
 @contextmanager
 def row_tiles(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str) -> Iterator[RowTile]:
     """The loop over the panels of m rows, of the tallest of `rows` that m allows."""
-    symbols = [f"@{micro_symbol(s, r, nv)}" for r in rows]
-    height, function = str(rows[-1]), symbols[-1]
-    for r, symbol in zip(rows[-2::-1], symbols[-2::-1], strict=True):
-        enough = code.compare("sge", m, r)
-        height = code.select(enough, "i64", r, height)
-        function = code.select(enough, "ptr", symbol, function)
+    function, height = choose_rows(code, s, nv, rows, m)
+    with row_loop(code, function, height, m) as row:
+        yield row
+
+
+@contextmanager
+def row_loop(code: Code, function: str, height: str, m: str) -> Iterator[RowTile]:
+    """The loop over the panels of m rows, each `height` rows high; the last one overlaps the one before."""
     panels = code.ceil_div(m, height)
     bottom = code.sub(m, height)
     with code.loop(panels) as panel:
@@ -104,9 +116,9 @@ def row_tiles(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str) -> Iter
 
 
 def run_tile(
-    code: Code, s: Simd, nv: int, job: str, row: RowTile, where: tuple[str, str, str, str], c_row: str, edge: str | None
+    code: Code, s: Simd, width: str | int, job: str, row: RowTile, where: tuple[str, str, str, str], c_row: str, edge: str | None
 ) -> None:
-    """Run a micro-kernel at `where` = (A offset, B offset, C, columns).
+    """Run a micro-kernel `width` columns wide at `where` = (A offset, B offset, C, columns).
 
     `edge` is scratch for a whole tile, for targets without masks: a tile that sticks out of C is computed there.
     """
@@ -114,7 +126,6 @@ def run_tile(
     if edge is None:
         call_micro(code, row.function, job, a, b, c, cols, row.skip)
         return
-    width = nv * s.lanes
     whole = code.compare("eq", cols, width)
     with code.when(whole):
         call_micro(code, row.function, job, a, b, c, cols, row.skip)
@@ -128,14 +139,13 @@ def run_tile(
 
 
 def run_tile_across(
-    code: Code, s: Simd, nv: int, job: str, row: RowTile, where: tuple[str, str, str], c_col: str, edge: str
+    code: Code, s: Simd, width: str, job: str, row: RowTile, where: tuple[str, str, str], c_col: str, edge: str
 ) -> None:
     """Run a micro-kernel into `edge` and write the tile turned, at `where` = (A offset, C, columns): C's rows are contiguous."""
     a, c, cols = where
-    width = nv * s.lanes
     accumulate = code.load("i64", code.at("i64", job, ACCUMULATE))
     set_job(code, job, {C_ROW: width, ACCUMULATE: 0})
-    call_micro(code, row.function, job, a, "0", edge, str(width), "0")
+    call_micro(code, row.function, job, a, "0", edge, width, "0")
     set_job(code, job, {ACCUMULATE: accumulate})
     code.call(
         f"@{put_symbol(s)}", ("ptr", code.at(s.element, c, row.skip)),
@@ -150,7 +160,7 @@ def call_micro(code: Code, function: str, job: str, a: str, b: str, c: str, cols
 
 
 def _merge(
-    code: Code, s: Simd, edge: str, width: int, c: str, c_row: str, rows: tuple[str, str], cols: str, adding: str
+    code: Code, s: Simd, edge: str, width: str | int, c: str, c_row: str, rows: tuple[str, str], cols: str, adding: str
 ) -> None:
     """Copy, or add where `adding`, rows [rows[0], rows[1]) of the tile at `edge` to C."""
     with code.loop(rows[1], start=rows[0]) as i, code.loop(cols) as j:

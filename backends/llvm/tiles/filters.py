@@ -355,7 +355,7 @@ def _tiles(b: _Block, height: int, a_offset: int, out: str) -> None:
                 cols = code.min(code.sub(g.features, j), width)
                 c = code.at(s.element, out, code.add(code.mul(row.start, g.wide), j))
                 a = code.add(row.start, a_offset)
-                run_tile(code, s, nv, b.job, row, (a, j, c, cols), str(g.wide), None if s.masked else "%scratch")
+                run_tile(code, s, nv * s.lanes, b.job, row, (a, j, c, cols), str(g.wide), None if s.masked else "%scratch")
         start += panels * width
 
 

@@ -12,16 +12,16 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.cut import (
-    RowTile,
+    choose_rows,
     column_counts,
     column_counts_at,
     row_choices,
-    row_tiles,
+    row_loop,
     run_tile,
     run_tile_across,
     set_job,
@@ -53,137 +53,124 @@ DEPTH_BLOCK = 512
 """Steps of k between two visits of C: a panel of B this deep stays in the second-level cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a driver is specialised for: the tile widths it meets, the rows of each, how B is read."""
-
-    s: Simd
-    tiles: tuple[tuple[int, tuple[int, ...]], ...]
-    pack: str | None
-    """None (in place), or the way of packing: "turn", "any"."""
-    across: bool
-    """Whether rows of C are contiguous rather than its columns: tiles are turned when they are written."""
-
-    @property
-    def symbol(self) -> str:
-        cut = "_".join(f"{nv}x{'o'.join(map(str, rows))}" for nv, rows in self.tiles)
-        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}{'_across' if self.across else ''}_{cut}"
-
-    @property
-    def edge_bytes(self) -> int:
-        """A whole tile of C, where tiles are not written straight to C: to be turned, or cut without masks."""
-        tile = max(nv * max(rows) for nv, rows in self.tiles) * self.s.lanes * self.s.size
-        return tile if self.across or not self.s.masked else 0
-
-    @property
-    def scratch_bytes(self) -> int:
-        """The tile of C, then the packed panel of B (up to a whole number of blocks in k)."""
-        s = self.s
-        packs = self.pack is not None or not s.masked
-        columns = s.lanes * max(nv for nv, _ in self.tiles) if packs else 0
-        return self.edge_bytes + (DEPTH_BLOCK + s.lanes) * columns * s.size
-
-
-def make_plan(s: Simd, m: int | None, n: int | None, pack: str | None, *, across: bool = False) -> Plan:
-    """The plan for sizes of which some are known (the others None)."""
-    widths = set(s.rows) if n is None else {nv for nv, count in column_counts(n, s).items() if count}
-    tiles = tuple((nv, row_choices(m, s.rows[nv])) for nv in sorted(widths, reverse=True))
-    return Plan(s, tiles or ((1, (1,)),), pack, across)
-
-
 # --- the driver -------------------------------------------------------------------------------------
 
 DRIVER_PARAMS = (
-    ("ptr", "scratch"), ("ptr", "c"), ("ptr", "a"), ("ptr", "b"),
+    ("ptr", "tile"), ("ptr", "panel"), ("ptr", "kernels"), ("ptr", "c"), ("ptr", "a"), ("ptr", "b"),
     ("i64", "m"), ("i64", "n"), ("i64", "k"),
     ("i64", "c_row"), ("i64", "c_col"), ("i64", "a_row"), ("i64", "a_k"), ("i64", "b_k"), ("i64", "b_n"), ("i64", "accumulate"),
 )  # fmt: skip
 
 
-def driver(plan: Plan) -> Code:
-    """The function that cuts a matmul into tiles; strides in elements, C contiguous along rows or columns (see `Plan`)."""
-    s = plan.s
-    code = Code(plan.symbol, DRIVER_PARAMS)
-    job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
-    table = code.let("alloca [2 x ptr], align 16")
-    set_job(code, job, {LIST: table, SEGMENTS: 1, A_ROW: "%a_row", A_DEPTH: "%a_k", B_DEPTH: "%b_k", C_ROW: "%c_row"})
-    store = code.at("i8", "%scratch", plan.edge_bytes)
-    # K = 0 still writes C: at least one block.
-    blocks = code.max(code.ceil_div("%k", DEPTH_BLOCK), 1)
-    block = code.ceil_div("%k", blocks)
-    with code.loop(blocks) as kb:
-        first = code.mul(kb.index, block)
-        depth = code.min(block, code.sub("%k", first))
-        later = code.let(f"zext i1 {code.compare('sgt', kb.index, 0)} to i64")
-        set_job(code, job, {DEPTH: depth, ACCUMULATE: code.let(f"or i64 {later}, %accumulate")})
-        code.store("ptr", code.at(s.element, "%a", code.mul(first, "%a_k")), table)
-        b = code.at(s.element, "%b", code.mul(first, "%b_k"))
-        _panels(_Walk(code, plan, job, code.at("ptr", table, 1), store, depth), b)
-    return code
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The function that cuts a matmul into tiles; strides in elements.
+
+    Shapes share it: `kernels` is a table of (micro-kernel, height) for widths from the widest down to one vector.
+    `tile` is room for one tile of C (when `needs_tile`), `panel` for a packed panel of B (when `needs_panel`).
+    """
+
+    s: Simd
+    pack: str | None
+    """How B is packed: None (read in place), "turn" or "any"."""
+    across: bool
+    """Whether rows of C are contiguous rather than its columns: tiles are turned when they are written."""
+
+    @property
+    def symbol(self) -> str:
+        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}{'_across' if self.across else ''}"
+
+    @property
+    def needs_tile(self) -> bool:
+        return self.across or not self.s.masked
+
+    @property
+    def needs_panel(self) -> bool:
+        return self.pack is not None or not self.s.masked
+
+    def codes(self) -> list[Code]:
+        """The driver, and the packing functions that it calls."""
+        ways = [self.pack] if self.pack else [] if self.s.masked else ["any"]
+        helpers = [pack_panel(self.s, way) for way in ways]
+        return [self.code(), *helpers, *([put_across(self.s)] if self.across else [])]
+
+    def code(self) -> Code:
+        s = self.s
+        code = Code(self.symbol, DRIVER_PARAMS)
+        job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
+        table = code.let("alloca [2 x ptr], align 16")
+        counts = code.let(f"alloca [{s.widest} x i64], align 16")
+        for nv, count in column_counts_at(code, s, sorted(s.rows, reverse=True), "%n").items():
+            code.store("i64", str(count), code.at("i64", counts, s.widest - nv))
+        set_job(code, job, {LIST: table, SEGMENTS: 1, A_ROW: "%a_row", A_DEPTH: "%a_k", C_ROW: "%c_row"})
+        # K = 0 still writes C: at least one block.
+        blocks = code.max(code.ceil_div("%k", DEPTH_BLOCK), 1)
+        block = code.ceil_div("%k", blocks)
+        with code.loop(blocks) as kb:
+            first = code.mul(kb.index, block)
+            depth = code.min(block, code.sub("%k", first))
+            later = code.let(f"zext i1 {code.compare('sgt', kb.index, 0)} to i64")
+            set_job(code, job, {DEPTH: depth, ACCUMULATE: code.let(f"or i64 {later}, %accumulate")})
+            code.store("ptr", code.at(s.element, "%a", code.mul(first, "%a_k")), table)
+            b = code.at(s.element, "%b", code.mul(first, "%b_k"))
+            with code.loop(s.widest, [("i64", "0")]) as group:
+                width = code.mul(code.sub(s.widest, group.index), s.lanes)
+                kernel = code.at("i64", "%kernels", code.mul(group.index, 2))
+                height = code.load("i64", code.at("i64", kernel, 1))
+                walk = _Walk(code, self, job, code.at("ptr", table, 1), depth, width, code.load("ptr", kernel), height)
+                count = code.load("i64", code.at("i64", counts, group.index))
+                with code.loop(count) as panel:
+                    _panel(walk, b, code.add(group.values[0], code.mul(panel.index, width)))
+                group.next = [code.add(group.values[0], code.mul(count, width))]
+        return code
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """What the loops over tiles share: the job, the job's slot for B, where panels are packed, the depth in k."""
+    """What the loops over tiles share: the job, its slot for B, the depth in k; width, micro-kernel and height of the tiles."""
 
     code: Code
-    plan: Plan
+    driver: Driver
     job: str
     slot: str
-    store: str
     depth: str
+    width: str
+    function: str
+    height: str
 
-    def pack(self, way: str, b: str, cols: str, width: int) -> None:
+    def pack(self, way: str, b: str, cols: str) -> None:
         self.code.call(
-            f"@{pack_symbol(self.plan.s, way)}",
-            ("ptr", self.store), ("ptr", b), ("i64", self.depth), ("i64", cols), ("i64", width),
+            f"@{pack_symbol(self.driver.s, way)}",
+            ("ptr", "%panel"), ("ptr", b), ("i64", self.depth), ("i64", cols), ("i64", self.width),
             ("i64", "%b_k"), ("i64", "%b_n"),
         )  # fmt: skip
 
-    def tile(self, nv: int, row: RowTile, c: str, cols: str) -> None:
-        """One tile of C; `c` is the address of its column in row 0."""
-        code, s = self.code, self.plan.s
+
+def _panel(walk: _Walk, b: str, j: str) -> None:
+    """The panel of C from column j on, from top to bottom: B, packed or not, comes from far once."""
+    code, driver, width = walk.code, walk.driver, walk.width
+    s = driver.s
+    cols = code.min(code.sub("%n", j), width)
+    source, step = code.at(s.element, b, code.mul(j, "%b_n")), "%b_k"
+    if driver.pack:
+        walk.pack(driver.pack, source, cols)
+        source, step = "%panel", width
+    elif not s.masked:  # the micro-kernel reads whole vectors: give it a padded copy of a ragged panel
+        ragged = code.compare("slt", cols, width)
+        with code.when(ragged):
+            walk.pack("any", source, cols)
+        source = code.select(ragged, "ptr", "%panel", source)
+        step = code.select(ragged, "i64", width, step)
+    code.store("ptr", source, walk.slot)
+    set_job(code, walk.job, {B_DEPTH: step})
+    with row_loop(code, walk.function, walk.height, "%m") as row:
         a = code.mul(row.start, "%a_row")
-        if self.plan.across:
-            run_tile_across(code, s, nv, self.job, row, (a, code.at(s.element, c, row.start), cols), "%c_col", "%scratch")
-            return
-        c = code.at(s.element, c, code.mul(row.start, "%c_row"))
-        edge = None if s.masked else "%scratch"
-        run_tile(code, s, nv, self.job, row, (a, "0", c, cols), "%c_row", edge)
-
-
-def _panels(walk: _Walk, b: str) -> None:
-    """Visit C panel by panel of columns, each from top to bottom: B, packed or not, comes from far once."""
-    code, plan = walk.code, walk.plan
-    s = plan.s
-    for nv, rows, start, count in _groups(code, plan, "%n"):
-        width = nv * s.lanes
-        with code.loop(count) as panel:
-            j = code.add(start, code.mul(panel.index, width))
-            cols = code.min(code.sub("%n", j), width)
-            source, step = code.at(s.element, b, code.mul(j, "%b_n")), "%b_k"
-            if plan.pack:
-                walk.pack(plan.pack, source, cols, width)
-                source, step = walk.store, str(width)
-            elif not s.masked:  # the micro-kernel reads whole vectors: give it a padded copy of a ragged panel
-                ragged = code.compare("slt", cols, width)
-                with code.when(ragged):
-                    walk.pack("any", source, cols, width)
-                source = code.select(ragged, "ptr", walk.store, source)
-                step = code.select(ragged, "i64", width, step)
-            code.store("ptr", source, walk.slot)
-            set_job(code, walk.job, {B_DEPTH: step})
-            with row_tiles(code, s, nv, rows, "%m") as row:
-                walk.tile(nv, row, code.at(s.element, "%c", code.mul(j, "%c_col") if plan.across else j), cols)
-
-
-def _groups(code: Code, plan: Plan, n: str) -> Iterator[tuple[int, Sequence[int], str, str]]:
-    """(vectors, row choices, first column, number of panels) of each panel width."""
-    counts = column_counts_at(code, plan.s, [nv for nv, _ in plan.tiles], n)
-    start = "0"
-    for nv, rows in plan.tiles:
-        yield nv, rows, start, counts[nv]
-        start = code.add(start, code.mul(counts[nv], nv * plan.s.lanes))
+        if driver.across:
+            c = code.at(s.element, "%c", code.add(code.mul(j, "%c_col"), row.start))
+            run_tile_across(code, s, width, walk.job, row, (a, c, cols), "%c_col", "%tile")
+        else:
+            c = code.at(s.element, "%c", code.add(code.mul(row.start, "%c_row"), j))
+            run_tile(code, s, width, walk.job, row, (a, "0", c, cols), "%c_row", None if s.masked else "%tile")
 
 
 # --- the entry point --------------------------------------------------------------------------------
@@ -249,22 +236,49 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
         return tile(entry, codes, 0)
     if c.strides[1] != 1:
         return None
-    if b.strides[1] != 1 and b.strides[0] == 1 and a.strides[1] == 1 and m is not None and m <= ACROSS_ROWS:
-        plan = make_plan(s, n, m, "turn", across=True)
+    driver = Driver(s, way_to_pack(*b.strides), False)
+    if driver.pack == "turn" and prefers_across(m, a.sizes[1], a.strides[1]):
+        driver = Driver(s, "turn", True)
         c, a, b = c.turned, b.turned, a.turned
+        m, n = n, m
         extents[:2] = extents[1::-1]
-    else:
-        plan = make_plan(s, m, n, way_to_pack(*b.strides))
-    pointers = [("ptr", f"%{operand.name}") for operand in (c, a, b)]
-    strides = (*c.strides, *a.strides, *b.strides, int(accumulate))
-    arguments = [("ptr", "%scratch"), *pointers, *extents, *(("i64", stride) for stride in strides)]
-    entry = Code(digest("matmul", plan.symbol, arguments), params)
-    entry.call(f"@{plan.symbol}", *arguments)
-    return tile(entry, [*kernels(plan), driver(plan)], plan.scratch_bytes)
+    return _tiled(driver, (c, a, b), (m, n), extents, accumulate, params)
 
 
-DOTS_ROWS, ACROSS_ROWS = 8, 48
-"""Up to so many rows, A · Bᵀ runs along k; up to so many, it is computed as (B · Aᵀ)ᵀ: A is packed, and not B."""
+def _tiled(
+    driver: Driver, operands: tuple[Operand, Operand, Operand], known: tuple[int | None, int | None],
+    extents: list[tuple[str, str]], accumulate: bool, params: list[tuple[str, str]],
+) -> TileFunction:  # fmt: skip
+    """The entry that picks micro-kernels for M and N, as far as they are `known`, and calls the driver."""
+    s, (m, n) = driver.s, known
+    widths = set(s.rows) if n is None else {nv for nv, count in column_counts(n, s).items() if count}
+    rows = {nv: row_choices(m, s.rows[nv]) for nv in widths}
+    elements = max((nv * max(heights) for nv, heights in rows.items()), default=0) * s.lanes
+    tile_bytes = elements * s.size if driver.needs_tile else 0
+    panel_bytes = (DEPTH_BLOCK + s.lanes) * max(widths, default=0) * s.lanes * s.size if driver.needs_panel else 0
+    strides = (*operands[0].strides, *operands[1].strides, *operands[2].strides, int(accumulate))
+    names = tuple(f"%{operand.name}" for operand in operands)
+    entry = Code(digest("matmul", driver, names, extents, strides, rows), params)
+    kernels = entry.let(f"alloca [{2 * s.widest} x i64], align 16")
+    for nv in s.rows:
+        function, height = choose_rows(entry, s, nv, rows[nv], extents[0][1]) if nv in rows else ("null", "1")
+        slot = entry.at("i64", kernels, 2 * (s.widest - nv))
+        entry.store("ptr", function, slot)
+        entry.store("i64", height, entry.at("i64", slot, 1))
+    panel = entry.at("i8", "%scratch", tile_bytes)
+    entry.call(
+        f"@{driver.symbol}", ("ptr", "%scratch"), ("ptr", panel), ("ptr", kernels), *(("ptr", name) for name in names),
+        *extents, *(("i64", stride) for stride in strides),
+    )  # fmt: skip
+    micros = [micro_kernel(s, height, nv) for nv, heights in rows.items() for height in heights]
+    return tile(entry, [*micros, *driver.codes()], tile_bytes + panel_bytes)
+
+
+DOTS_ROWS = 8
+"""Up to so many rows, A · Bᵀ runs along k rather than packing B."""
+
+ACROSS_ROWS, ACROSS_DEPTH = range(17, 65), 256
+"""With so many rows and at least this depth, A · Bᵀ is computed as (B · Aᵀ)ᵀ: A is packed, and not B."""
 
 
 def prefers_dots(m: int | None, n: int | None, a_k: int, b_k: int) -> bool:
@@ -272,6 +286,11 @@ def prefers_dots(m: int | None, n: int | None, a_k: int, b_k: int) -> bool:
     if a_k != 1 or b_k != 1:
         return False
     return (n is not None and n <= 2) or (m is not None and m <= DOTS_ROWS)
+
+
+def prefers_across(m: int | None, k: int | None, a_k: int) -> bool:
+    """Whether A · Bᵀ is better computed turned: packing B would cost more than turning the tiles."""
+    return m in ACROSS_ROWS and k is not None and k >= ACROSS_DEPTH and a_k == 1
 
 
 def _choose(
@@ -285,11 +304,3 @@ def _choose(
     tall, wide = entry.compare("sge", sizes[0], tiles[0][0]), entry.compare("sge", sizes[1], tiles[0][1])
     fits = entry.let(f"and i1 {tall}, {wide}")
     entry.call(entry.select(fits, "ptr", f"@{codes[0].name}", f"@{codes[1].name}"), *arguments)
-
-
-def kernels(plan: Plan) -> list[Code]:
-    """The micro-kernels and packing functions that a driver calls."""
-    s = plan.s
-    codes = [micro_kernel(s, r, nv) for nv, rows in plan.tiles for r in rows]
-    ways = [plan.pack] if plan.pack else [] if s.masked else ["any"]
-    return codes + [pack_panel(s, way) for way in ways] + ([put_across(s)] if plan.across else [])

@@ -101,14 +101,14 @@ def mask_below(code: Code, s: Simd, count: str) -> str:
     return code.let(f"icmp slt {width} <{', '.join(f'i32 {i}' for i in range(s.lanes))}>, {all_}")
 
 
-def load(code: Code, s: Simd, address: str, mask: str | None = None) -> str:
-    """A vector, element-aligned; lanes outside `mask` are zero and are not touched."""
+def load(code: Code, s: Simd, address: str, mask: str | None = None, otherwise: str = "zeroinitializer") -> str:
+    """A vector, element-aligned; lanes outside `mask` are those of `otherwise`, and are not touched in memory."""
     if mask is None:
         return code.load(s.vector, address, s.size)
     code.declare(f"{s.vector} @llvm.masked.load.{s.intrinsic}.p0(ptr, i32, {s.mask}, {s.vector})")
     return code.let(
         f"call {s.vector} @llvm.masked.load.{s.intrinsic}.p0(ptr {address}, i32 {s.size}, {s.mask} {mask}, "
-        f"{s.vector} zeroinitializer)"
+        f"{s.vector} {otherwise})"
     )
 
 

@@ -72,27 +72,20 @@ def put_symbol(s: Simd) -> str:
 def put_across(s: Simd) -> Code:
     """`void (c, tile, rows, cols, width, c_col, add)`: c[j * c_col + i] (+)= tile[i * width + j] for i < rows, j < cols."""
     code = Code(put_symbol(s), PUT_PARAMS)
-    adding = code.compare("ne", "%add", 0)
-    with code.when(adding):
-        _put(code, s, add=True)
-    with code.when(code.let(f"xor i1 {adding}, true")):
-        _put(code, s, add=False)
-    return code
-
-
-def _put(code: Code, s: Simd, *, add: bool) -> None:
     n = s.lanes
+    adding = code.compare("ne", "%add", 0)
     if not s.masked:
         with code.loop("%cols") as j, code.loop("%rows") as i:
             value = code.load(s.element, code.at(s.element, "%tile", code.add(code.mul(i.index, "%width"), j.index)))
             place = code.at(s.element, "%c", code.add(code.mul(j.index, "%c_col"), i.index))
-            if add:
-                value = code.let(f"fadd {s.element} {value}, {code.load(s.element, place)}")
-            code.store(s.element, value, place)
-        return
+            # What is there is read even when it is not wanted; -0.0 is what adds nothing.
+            before = code.select(adding, s.element, code.load(s.element, place), "-0.0")
+            code.store(s.element, code.let(f"fadd {s.element} {value}, {before}"), place)
+        return code
     with code.loop("%rows", step=n) as i, code.loop("%cols", step=n) as j:
         high, wide = code.sub("%rows", i.index), code.sub("%cols", j.index)
         mask = mask_below(code, s, high)
+        wanted = code.let(f"select i1 {adding}, {s.mask} {mask}, {s.mask} zeroinitializer")
         corner = code.at(s.element, "%tile", code.add(code.mul(i.index, "%width"), j.index))
         rows = [code.mul(code.min(r, code.sub(high, 1)), "%width") for r in range(n)]
         columns = transposed(code, s, [load(code, s, code.at(s.element, corner, row)) for row in rows])
@@ -100,9 +93,9 @@ def _put(code: Code, s: Simd, *, add: bool) -> None:
         for r, column in enumerate(columns):
             with code.when(code.compare("sgt", wide, r)):
                 place = code.at(s.element, base, code.mul("%c_col", r))
-                if add:
-                    column = code.let(f"fadd {s.vector} {column}, {load(code, s, place, mask)}")
-                store(code, s, column, place, mask)
+                before = load(code, s, place, wanted, f"splat ({s.element} -0.0)")
+                store(code, s, code.let(f"fadd {s.vector} {column}, {before}"), place, mask)
+    return code
 
 
 # --- squares ----------------------------------------------------------------------------------------

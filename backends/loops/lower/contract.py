@@ -28,7 +28,7 @@ GRAIN = 4_000_000
 TASKS = 32
 """The most panels that an output is cut into."""
 ROWS = 64
-"""The least rows of a panel: every panel reads the whole second operand."""
+"""The least rows of a panel: every panel reads the whole second operand. Half of it where there are few."""
 TINY = 512
 """Multiply-adds up to which a contraction is written as loops, which fuse."""
 
@@ -68,10 +68,10 @@ def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     wanted = min(tasks, 2 * m * n * k // GRAIN)
     if wanted < 2:
         return Cut(m, max(m, 1)), Cut(n, max(n, 1))
-    least = ROWS if n * k <= 1 << 18 else 2 * ROWS
+    least = ROWS if m >= 8 * ROWS else ROWS // 2
     rows = cut(m, min(wanted, max(m // least, 1)), 8)
     columns = Cut(n, n)
-    if rows.count < min(wanted, 4):
+    if rows.count == 1:
         columns = cut(n, min(-(-wanted // rows.count), max(n // 96, 1)), 48)
     return rows, columns
 

@@ -1,0 +1,1 @@
+"""Programs that use fdl: `python -m examples.demo` trains three networks on MNIST."""
