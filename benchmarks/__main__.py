@@ -37,7 +37,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     fdl.set_num_threads(options.threads)
     lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {options.threads} threads, Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"{datetime.date.today()}, {platform.machine()}, {options.threads} threads, Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, "
         f"llvmlite {llvmlite.__version__}, JAX {jax.__version__}, PyTorch {torch.__version__}",
         "",
         "Microseconds a call, minimum / median over alternating rounds; the ratio is fdl to the best of the peers named, "

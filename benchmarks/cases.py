@@ -188,34 +188,32 @@ def mlp_step(batch: int) -> Calls:
     return {"fdl": call_fdl, "jax": call_jax, "torch": call_torch}
 
 
+def square(f: Callable[..., Any], torch_f: Callable[..., Any] | None = None, jax_f: Callable[..., Any] | None = None) -> Any:
+    """What makes the calls of a function of one 1024 × 1024 matrix; `f` takes a NumPy-like module where it names no library."""
+    return lambda: elementwise(f, torch_f or f, jax_f or f, 1024, 1024)
+
+
+def both(f: Callable[[Any, Any], Any], torch_f: Callable[..., Any]) -> Any:
+    """The same of a function `f(module, x)`."""
+    return square(functools.partial(f, fnp), torch_f, functools.partial(f, jnp))
+
+
 CASES = [
     Case("call of x + 1, 4 floats", 0.1, lambda: elementwise(lambda x: x + 1, lambda x: x + 1, lambda x: x + 1, 4), ("jax",)),
     Case("call over a 20-leaf dict of dicts", 0.06, leaves, ("jax",)),
     *(Case(f"MLP step with Adam, batch {b}", 0.75, functools.partial(mlp_step, b)) for b in (32, 128, 512)),
-    Case(
-        "gelu 1024²", 0.6,
-        lambda: elementwise(
-            functools.partial(gelu, fnp), lambda x: torch.nn.functional.gelu(x, approximate="tanh"), functools.partial(gelu, jnp), 1024, 1024
-        ),
-    ),
-    Case("softmax 1024²", 0.6, lambda: elementwise(softmax_fdl, lambda x: torch.softmax(x, -1), lambda x: jax.nn.softmax(x, -1), 1024, 1024)),
-    Case(
-        "layernorm 1024²", 0.6,
-        lambda: elementwise(
-            functools.partial(layernorm, fnp), lambda x: torch.nn.functional.layer_norm(x, (1024,)), functools.partial(layernorm, jnp), 1024, 1024
-        ),
-    ),
-    Case("sum over axis 0, 1024²", 1.0, lambda: elementwise(lambda x: x.sum(0), lambda x: x.sum(0), lambda x: x.sum(0), 1024, 1024)),
-    Case("x.T + x, 1024²", 0.4, lambda: elementwise(lambda x: x.T + x, lambda x: x.T + x, lambda x: x.T + x, 1024, 1024)),
+    Case("gelu 1024²", 0.6, both(gelu, lambda x: torch.nn.functional.gelu(x, approximate="tanh"))),
+    Case("softmax 1024²", 0.6, square(softmax_fdl, lambda x: torch.softmax(x, -1), lambda x: jax.nn.softmax(x, -1))),
+    Case("layernorm 1024²", 0.6, both(layernorm, lambda x: torch.nn.functional.layer_norm(x, (1024,)))),
+    Case("sum over axis 0, 1024²", 1.0, square(lambda x: x.sum(0))),
+    Case("x.T + x, 1024²", 0.4, square(lambda x: x.T + x)),
     Case("x * 2 + 1, 16 M floats", 0.9, lambda: affine(1 << 24)),
-    *(Case(f"matmul {n}", 0.9 if n <= 256 else 1.0, functools.partial(matmul, n)) for n in (64, 128, 256, 512, 1024)),
+    *(Case(f"matmul {n}", 0.9 if n <= 256 else 1.0, functools.partial(matmul, n)) for n in (64, 128, 256, 512, 1024, 2048)),
     Case("normal random numbers 1024²", 0.4, normal),
     Case(
-        "sort 1024² by row", 0.7,
-        lambda: elementwise(lambda x: fnp.sort(x, -1), lambda x: torch.sort(x, -1).values, lambda x: jnp.sort(x, -1), 1024, 1024),
+        "sort 1024² by row",
+        0.7,
+        square(lambda x: fnp.sort(x, -1), lambda x: torch.sort(x, -1).values, lambda x: jnp.sort(x, -1)),
     ),
-    Case(
-        "cumsum 1024²", 0.7,
-        lambda: elementwise(lambda x: fnp.cumsum(x, -1), lambda x: torch.cumsum(x, -1), lambda x: jnp.cumsum(x, -1), 1024, 1024),
-    ),
-]  # fmt: skip
+    Case("cumsum 1024²", 0.7, square(lambda x: fnp.cumsum(x, -1), lambda x: torch.cumsum(x, -1), lambda x: jnp.cumsum(x, -1))),
+]

@@ -33,12 +33,12 @@ def pixels(images: Any) -> Any:
 
 
 def classifier_loss(model: nn.Layer) -> Loss:
-    """The mean cross entropy of a batch `(images, labels)`; metrics "loss" and "accuracy"."""
+    """The mean cross entropy of a batch with `images` and `labels`; metrics "loss" and "accuracy"."""
 
     def loss(params: Any, state: Any, key: Any, batch: Any, train: bool) -> Any:
-        logits, state = model(params, state, pixels(batch[0]), key=key, train=train)
-        value = nn.losses.softmax_cross_entropy(logits, batch[1]).mean()
-        return value, (state, {"loss": value, "accuracy": nn.losses.accuracy(logits, batch[1])})
+        logits, state = model(params, state, pixels(batch.images), key=key, train=train)
+        value = nn.losses.softmax_cross_entropy(logits, batch.labels).mean()
+        return value, (state, {"loss": value, "accuracy": nn.losses.accuracy(logits, batch.labels)})
 
     return loss
 
@@ -47,7 +47,7 @@ def vae_loss(model: nn.Layer) -> Loss:
     """The negative evidence lower bound in nats an image: reconstruction + KL (Kingma and Welling, equation 10, one sample)."""
 
     def loss(params: Any, state: Any, key: Any, batch: Any, train: bool) -> Any:
-        x = pixels(batch[0])
+        x = pixels(batch.images)
         (logits, mean, log_variance), state = model(params, state, x, key=key, train=train)
         reconstruction = nn.losses.bernoulli_reconstruction(logits, x.reshape(logits.shape)).mean()
         kl = nn.losses.gaussian_kl(mean, log_variance).mean()
@@ -107,7 +107,7 @@ def evaluate(eval_step: Any, run: TrainState, part: Any, batch_size: int = 1000)
     """The mean metrics over a data set whose size `batch_size` divides; the noise of sampling is that of fixed keys."""
     totals: dict[str, list[float]] = {}
     for i, batch in enumerate(data.Loader(part, batch_size, drop_last=True)):
-        _append(totals, eval_step(run.params, run.state, random.fold_in(random.key(0), i), tuple(batch)))
+        _append(totals, eval_step(run.params, run.state, random.fold_in(random.key(0), i), batch))
     return {name: float(np.mean(values)) for name, values in totals.items()}
 
 
@@ -140,7 +140,7 @@ def _epoch(
     train_step: Any, run: TrainState, batches: Iterator[Any], history: History, shown: dict[str, str], bar: Any, begin: float
 ) -> TrainState:
     for i, batch in enumerate(batches):
-        run, metrics = train_step(run, tuple(batch))
+        run, metrics = train_step(run, batch)
         _append(history.steps, metrics)
         if not history.compile_seconds:
             history.compile_seconds = time.perf_counter() - begin

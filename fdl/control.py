@@ -132,7 +132,8 @@ def _check_carry(label: str, f: Callable[..., Any], init: Any, structure: tree.S
     leaves, expected = tree.flatten(init)
     if structure != expected:
         raise ShapeError(
-            f"{label}: {name_of(f)} must return a carry nested like init: {tree.difference(expected, structure, 'carry')}.{at(user_source())}"
+            f"{label}: {name_of(f)} must return a carry nested like init: "
+            f"{tree.difference(expected, structure, 'carry')}.{at(user_source())}"
         )
     for path, x, t in zip(tree.paths(expected), leaves, types, strict=True):
         if type_of(x).strong() != t.strong():

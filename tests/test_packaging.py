@@ -27,32 +27,26 @@ from fdl import random
 assert os.path.realpath(fdl.__file__).startswith(os.path.realpath(sys.argv[1])), fdl.__file__
 assert "fdl.tracer" in sys.modules and "tracer" not in sys.modules and "backends" not in sys.modules
 
-def init(key, sizes):
-    keys = random.split(key, len(sizes) - 1)
-    return [
-        {"w": random.normal(k, (m, n)) * (2 / m) ** 0.5, "b": fnp.zeros((n,))} for k, m, n in zip(keys, sizes, sizes[1:])
-    ]
-
-def loss(params, x, labels):
-    *hidden, last = params
-    for layer in hidden:
-        x = fnp.maximum(x @ layer["w"] + layer["b"], 0)
-    logits = x @ last["w"] + last["b"]
-    logits = logits - fnp.max(logits, axis=-1, keepdims=True)
-    log_p = logits - fnp.log(fnp.sum(fnp.exp(logits), axis=-1, keepdims=True))
-    return -fnp.mean(fnp.sum(fnp.where(labels[:, None] == fnp.arange(10), log_p, 0.0), axis=-1))
-
-@fdl.jit
-def step(params, x, labels):
-    value, grads = fdl.value_and_grad(loss)(params, x, labels)
-    return [{k: p[k] - 0.1 * g[k] for k in p} for p, g in zip(params, grads)], value
-
-params = init(random.key(0), [20, 16, 10])
+model = fdl.nn.Sequential(fdl.nn.Linear(16), fdl.nn.relu, fdl.nn.Dropout(0.1), fdl.nn.Linear(10))
+optimizer = fdl.optim.adam(0.01)
 x = np.asarray(random.normal(random.key(1), (32, 20)))
 labels = np.arange(32, dtype=np.int32) % 10
+params, state = model.init(random.key(0), x)
+opt_state = optimizer.init(params)
+
+def loss(params, state, key):
+    logits, state = model(params, state, x, key=key, train=True)
+    return fnp.mean(fdl.nn.losses.softmax_cross_entropy(logits, labels))
+
+@fdl.jit
+def step(params, opt_state, key):
+    value, grads = fdl.value_and_grad(loss)(params, state, key)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return fdl.optim.apply_updates(params, updates), opt_state, value
+
 losses = []
-for _ in range(20):
-    params, value = step(params, x, labels)
+for i in range(30):
+    params, opt_state, value = step(params, opt_state, random.fold_in(random.key(2), i))
     losses.append(float(value))
 assert losses[-1] < 0.7 * losses[0], losses
 print("trained")
@@ -158,7 +152,7 @@ def test_editable_install_runs_the_checkout(tmp_path: Path) -> None:
     elsewhere.mkdir()
     # Another editable install in this environment would be found first: -S leaves its .pth files out.
     packages = [p for p in sys.path if p.endswith("site-packages")]
-    code = f"import sys, site; sys.path += {packages!r}; site.addsitedir({str(site)!r})\n" + TRAIN_AN_MLP
+    code = f"import sys, site; site.addsitedir({str(site)!r}); sys.path += {packages!r}\n" + TRAIN_AN_MLP
     assert run(sys.executable, "-S", "-c", code, source, cwd=elsewhere).strip() == "trained"
     bare = f"import sys, site; site.addsitedir({str(site)!r}); import tracer"
     result = subprocess.run([sys.executable, "-S", "-c", bare], cwd=elsewhere, capture_output=True, text=True, timeout=60)

@@ -101,7 +101,8 @@ class Tracer(ArrayBase):
 _WAY_OUT = {
     "bool()": "For a branch use fdl.cond, fdl.numpy.where or fdl.while_loop, or make the argument static with static_argnums.",
     "an index": "Index with the array itself, or make the argument static with static_argnums.",
-    "conversion to a NumPy array": "Use fdl.numpy instead of numpy, or compute outside the traced function.",
+    "conversion to a NumPy array": "Use fdl.numpy instead of numpy, or compute outside the traced function. "
+    "A NumPy array that a traced index indexes must be converted: fdl.numpy.asarray(x)[i].",
     "": "Keep it an array (x.astype(...)), or make the argument static with static_argnums.",
 }
 

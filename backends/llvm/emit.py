@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fdl.backends.loops import ir
@@ -26,8 +26,10 @@ from .text import ATTRIBUTE, Code, Module, branch, register_type
 from .values import Reg, State, combine, known, uniform, value
 
 NO_ERROR = 2**63 - 1
-CHUNK = 20 * cost.CYCLES_PER_US
-"""The least work of one piece of a parallel loop, in cycles; a loop with less than two runs at once."""
+CHUNK = 10 * cost.CYCLES_PER_US
+"""The least work of one piece of a parallel loop, in cycles; a loop of less than two pieces runs on one thread."""
+LONG = 5000 * cost.CYCLES_PER_US
+"""The longest loop nest that runs without looking at the stop word."""
 PARTIALS = 64
 """The most pieces of a parallel reduction."""
 POLL = 100 * cost.CYCLES_PER_US
@@ -45,13 +47,15 @@ _WORD_KEY, _WORD_STOP, _WORD_PROGRESS, _WORD_CALLBACK = 2, 7, 8, 10
 class EmittedRoutine:
     """The text of a routine's module.
 
-    `symbol` is the entry point, `externals` the symbols to link it with, `scratch_bytes` what each thread that runs it needs.
+    `symbol` is the entry point, `externals` the symbols to link it with, `scratch_bytes` the most scratch that a thread
+    needs, and `arena_bytes` the size of the arena: what the plan places, and the driver's own large temporaries behind that.
     """
 
     text: str
     symbol: str
     externals: tuple[str, ...]
     scratch_bytes: int
+    arena_bytes: int
 
 
 def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> EmittedRoutine:
@@ -74,7 +78,8 @@ class _Driver:
         arguments = (*routine.inputs, *routine.consts, *routine.outputs)
         self.outliner = Outliner(self.module, arguments, offsets, tiles, self.symbol)
         self.code = Code(self.module)
-        self.state = State(self.code, "%frame", "%scratch", offsets, tiles)
+        self.offsets = offsets
+        self.state = State(self.code, "%frame", "null", offsets, tiles)
         self.scratch_bytes = 0
         self.context_words = 0
         self.context = self.code.name("ctx")
@@ -87,20 +92,34 @@ class _Driver:
         code = self.code
         found = outline.names(self.routine.body)
         self.uses = found.uses
+        arena_bytes = self._place_large()
         self.outliner.bind_buffers(self.state, "%buffers", found.outer_buffers)
-        scratch_line = code.reserve()
         self._block(self.routine.body)
-        if self.state.scratch_bytes:
-            total = self.state.scratch_bytes
-            self.module.external("fdl_scratch", "declare ptr @fdl_scratch(i64)")
-            code.fill(scratch_line, [f"%scratch = call ptr @fdl_scratch(i64 {total + self.scratch_bytes})"])
+        assert not self.state.scratch_bytes, "what needs scratch runs in a kernel: the driver's would be the same memory"
         code.do("ret i32 0")
         words = max(self.context_words, outline.FIRST_WORD)
         code.allocas.append(f"  {self.context} = alloca i64, i64 {words}, align 64")
         self.module.functions.append(code.finish(f"define i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}"))
-        return EmittedRoutine(
-            self.module.text(), self.symbol, tuple(self.module.externals), self.scratch_bytes + self.state.scratch_bytes
-        )
+        return EmittedRoutine(self.module.text(), self.symbol, tuple(self.module.externals), self.scratch_bytes, arena_bytes)
+
+    def _place_large(self) -> int:
+        """The arena's size, after giving the driver's large local buffers a place at its end."""
+        allocated = [stmt.buffer for stmt in ir.walk(self.routine.body) if isinstance(stmt, ir.Alloc)]
+        top = max((self.offsets[b.name] + b.nbytes for b in allocated if b.name in self.offsets), default=0)
+        for b in self._driver_locals(self.routine.body):
+            if b.name not in self.offsets and b.nbytes > flow.STACK_LIMIT:
+                self.offsets[b.name] = top = -(-top // 64) * 64
+                top += b.nbytes
+        return top
+
+    def _driver_locals(self, stmts: tuple[ir.Stmt, ...]) -> Iterator[ir.Buffer]:
+        """The buffers allocated where the driver's own statements are."""
+        for stmt in stmts:
+            if isinstance(stmt, ir.Alloc):
+                yield stmt.buffer
+            elif self._needs_driver(stmt):
+                for block in ir.blocks(stmt):
+                    yield from self._driver_locals(block)
 
     # --- choosing ---------------------------------------------------------------------------------
 
@@ -109,13 +128,27 @@ class _Driver:
 
     def _needs_driver(self, stmt: ir.Stmt) -> bool:
         """Whether `stmt` is a loop or branch that has to stay in the driver: it holds a callback, threads, or a long loop."""
-        if not isinstance(stmt, (ir.For, ir.While, ir.If)) or (
-            isinstance(stmt, ir.For) and stmt.kind in ("parallel", "vector")
-        ):
-            return False
-        if any(isinstance(inner, ir.Callback) for inner in ir.walk((stmt,))):
-            return True
-        return self._cost(stmt) > CHUNK
+        match stmt:
+            case ir.For(kind="parallel" | "vector"):
+                return False
+            case ir.For() | ir.While() | ir.If():
+                return self._holds_driver_work(stmt) or self._cost(stmt) > LONG
+            case _:
+                return False
+
+    def _holds_driver_work(self, stmt: ir.Stmt) -> bool:
+        """Whether there is a callback in `stmt`, a loop worth several threads, or one that may run for ever."""
+        match stmt:
+            case ir.While() | ir.Callback():
+                return True
+            case ir.For(kind="parallel"):
+                return self._cost(stmt) >= 2 * CHUNK
+            case ir.For(kind="vector"):
+                return False
+            case ir.For() if not isinstance(stmt.extent, ir.Const):
+                return True
+            case _:
+                return any(self._holds_driver_work(inner) for block in ir.blocks(stmt) for inner in block)
 
     def _block(self, stmts: tuple[ir.Stmt, ...]) -> None:
         """Statements in order; runs of small ones are gathered into one function where they are many."""
@@ -172,8 +205,14 @@ class _Driver:
                 self._test_error()
 
     def _has_big_nest(self, stmts: tuple[ir.Stmt, ...]) -> bool:
-        loops = [s for s in stmts if isinstance(s, (ir.For, ir.While, ir.If, ir.Call))]
-        return any(sum(1 for _ in ir.walk((s,))) > OUTLINE_STATEMENTS or self._cost(s) > cost.CYCLES_PER_US for s in loops)
+        """Whether something there is worth a function of its own, or needs scratch."""
+        for stmt in stmts:
+            inside = list(ir.walk((stmt,)))
+            if any(isinstance(s, ir.Call) or (isinstance(s, ir.Alloc) and s.buffer.nbytes > flow.STACK_LIMIT) for s in inside):
+                return True
+            if ir.blocks(stmt) and (len(inside) > OUTLINE_STATEMENTS or self._cost(stmt) > cost.CYCLES_PER_US):
+                return True
+        return False
 
     # --- kernels ----------------------------------------------------------------------------------
 

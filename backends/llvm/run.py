@@ -46,12 +46,12 @@ class Native:
     `arena_bytes`.
     """
 
-    def __init__(self, emitted: EmittedRoutine, target: Target, arena_bytes: int, consts: Sequence[Array] = ()) -> None:
+    def __init__(self, emitted: EmittedRoutine, target: Target, consts: Sequence[Array] = ()) -> None:
         externals = {name: address for name, address in _externals().items() if name in (*emitted.externals, *_LIBC)}
         self.code = engine.compile_text([emitted.text], target, externals, [emitted.symbol])
         self.entry = self.code.address(emitted.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
-        self.arena_bytes = arena_bytes
+        self.arena_bytes = emitted.arena_bytes
         self._arenas: list[Array] = []
         self._lock = threading.Lock()
 
@@ -118,9 +118,7 @@ def _externals() -> dict[str, int]:
 
 def native(routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = ()) -> Native:
     """`routine` compiled for `target`; `offsets` places its arena buffers."""
-    buffers = {s.buffer.name: s.buffer for s in ir.walk(routine.body) if isinstance(s, ir.Alloc)}
-    arena = max((offset + max(buffers[name].nbytes, 1) for name, offset in offsets.items()), default=0)
-    return Native(emit_routine(routine, offsets, target), target, arena, consts)
+    return Native(emit_routine(routine, offsets, target), target, consts)
 
 
 def run_routine(

@@ -16,6 +16,7 @@ from typing import Any
 
 from fdl.backends.executable import entry_for
 from fdl.backends.llvm.callpath import dispatcher_type
+from fdl.backends.loops.show import show
 from fdl.config import config
 from fdl.tracer import trace, tree
 from fdl.tracer.array import Array
@@ -201,9 +202,9 @@ class Lowered:
         return self.traced.program
 
     @property
-    def loops(self) -> Any:
-        """The loop IR after fusion and scheduling."""
-        return self.jitted.executable(self.traced).routine
+    def loops(self) -> str:
+        """The text of the loop IR after fusion and scheduling."""
+        return show(self.jitted.executable(self.traced).routine, notes=True)
 
     @property
     def plan(self) -> Any:

@@ -51,10 +51,15 @@ class _Geometry:
             where.append(op("min", i, Const(n - 1, INDEX)) if most >= n else i)
         return tuple(where), conjunction(*inside)
 
-    def overlap(self, axis: int) -> bool:
-        """Whether windows next to each other along an axis share elements, or reach outside the array."""
+    def overlap(self, axis: int, windows: int) -> bool:
+        """Whether two of the `windows` along an axis may touch the same element.
+
+        Those next to each other share some, or one lies wholly in the padding: it is clamped to the element at the edge, which is
+        another window's. (A window that is partly inside is the only one that reaches its edge.)
+        """
         reach = (self.window[axis] - 1) * self.dilation[axis] + 1
-        return reach > self.strides[axis]
+        stride, low = self.strides[axis], self.low[axis]
+        return reach > stride or low >= reach or (windows - 1) * stride - low >= self.size[axis]
 
 
 def _geometry(e: Equation) -> _Geometry:
@@ -176,7 +181,7 @@ def build_window_scatter(scope: Scope, e: Equation) -> None:
 def _add_at_extrema(scope: Scope, e: Equation, place: Place, g: _Geometry) -> None:
     x, ct = e.inputs
     nest = Nest(scope)
-    kinds: list[Kind] = ["serial" if g.overlap(a) else "parallel" for a in range(x.type.ndim)]
+    kinds: list[Kind] = ["serial" if g.overlap(a, ct.type.shape[a]) else "parallel" for a in range(x.type.ndim)]
     at = At(ct.type.shape, tuple(nest.loop(n, kind) for n, kind in zip(ct.type.shape, kinds, strict=True)))
     found, _ = _extremum(nest, g, e.params["op"], x, at.index, None)
     value = nest.let(convert(nest.element(ct, at), place.buffer.dtype))
