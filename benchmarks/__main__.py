@@ -6,7 +6,7 @@ import argparse
 import datetime
 import os
 import platform
-import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def check(name: str, calls: dict[str, object]) -> None:
+def check(name: str, calls: Mapping[str, Callable[[], object]]) -> None:
     """Asserts that all libraries compute the same, where the result is deterministic."""
     import numpy as np
 
@@ -80,4 +80,4 @@ def check(name: str, calls: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -36,7 +36,7 @@ STYLE = {
     "grid.linewidth": 0.8,
     "legend.frameon": False,
 }
-plt.rcParams.update(STYLE)
+plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
 def _save(figure: Any, path: Path) -> Path:

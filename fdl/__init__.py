@@ -14,6 +14,8 @@ from fdl import nn as nn
 from fdl import numpy as numpy
 from fdl import optim as optim
 from fdl import random as random
+from fdl.checkpoint import load as load
+from fdl.checkpoint import save as save
 from fdl.config import config as config
 from fdl.control import cond as cond
 from fdl.control import fori_loop as fori_loop

@@ -52,8 +52,10 @@ def save(path: str | os.PathLike[str], value: Any) -> None:
     Raises: DTypeError naming the key path of a leaf that cannot be saved; OSError of the file system.
 
     Example:
-        >>> save("fdl-example.safetensors", {"w": np.ones((2, 3), np.float32), "step": 3})
-        >>> load("fdl-example.safetensors")["step"]
+        >>> import tempfile, fdl.numpy as fnp
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+        >>> save(path, {"w": fnp.ones((2, 3)), "step": 3})
+        >>> load(path)["step"]
         3
     """
     leaves, structure = tree.flatten_with_paths(value)
@@ -81,11 +83,13 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
         FormatError for a file that is damaged or no safetensors file; OSError of the file system.
 
     Example:
-        >>> save("fdl-example.safetensors", {"w": np.ones((2, 3), np.float32)})
-        >>> load("fdl-example.safetensors", like={"w": np.zeros((3, 2), np.float32)})
+        >>> import tempfile, fdl.numpy as fnp
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+        >>> save(path, {"w": fnp.ones((2, 3))})
+        >>> load(path, like={"w": fnp.zeros((3, 2))})
         Traceback (most recent call last):
         ...
-        fdl.tracer.errors.TreeError: fdl-example.safetensors does not fit `like`:
+        fdl.tracer.errors.TreeError: ...model.safetensors does not fit `like`:
           tree['w']: saved (2, 3) float32, expected (3, 2) float32
     """
     arrays, metadata = safetensors.read(path)

@@ -23,7 +23,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises: FileNotFoundError when the folder is not there; other OSErrors of the file system.
 
     Example:
-        >>> with replacing("fdl-example.txt") as file:
+        >>> import tempfile
+        >>> with replacing(os.path.join(tempfile.mkdtemp(), "note.txt")) as file:
         ...     _ = file.write(b"all or nothing")
     """
     target = Path(os.path.realpath(path))

@@ -77,9 +77,9 @@ def samples(dtype: DType, n: int, rng: np.random.Generator) -> Array:
     if dtypes.is_int(dtype):
         info = np.iinfo(dtype)
         small = rng.integers(0 if info.min == 0 else -20, 40, n).astype(dtype)
-        special = [0, 1, info.max, info.min, info.max - 1, info.min + 1, min(info.max, 255), -1 if info.min else 2]
+        limits = [0, 1, info.max, info.min, info.max - 1, info.min + 1, min(info.max, 255), -1 if info.min else 2]
         pick = rng.random(n)
-        return np.where(pick < 0.4, bits, np.where(pick < 0.8, small, np.array(special, dtype)[rng.integers(0, 8, n)]))
+        return np.where(pick < 0.4, bits, np.where(pick < 0.8, small, np.array(limits, dtype)[rng.integers(0, 8, n)]))
     special = [0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 0.5, 2, -2, 3, 1.5, 2.5, -2.5, 127, 128, -128, 255, 256, 65504, 65520]
     special += [1e10, -1e10, 1e19, -1e19, 3e9, -3e9]
     chosen = np.array(special, np.float64).astype(dtype)[rng.integers(0, len(special), n)]
@@ -278,5 +278,5 @@ def test_no_library_calls(on: str) -> None:
     except RuntimeError as error:
         pytest.skip(f"LLVM here has no code generator for {triple}: {error}")
     for kind in ("vector", "serial"):
-        text = emit.emit_routine(routine(todo, 37, kind), {}, made)  # type: ignore[arg-type]
+        text = emit.emit_routine(routine(todo, 37, kind), {}, made)
         assert undefined_symbols(engine.object_code(text.text, made)) <= {"fdl_parallel", "fdl_scratch"}

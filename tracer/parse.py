@@ -20,8 +20,8 @@ from .primitive import PRIMITIVES, lookup
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]*
       | (?P<string>"(?:[^"\\]|\\.)*")
-      | (?P<number>-?(?:inf\b|nan\b|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
-                   (?:[+-](?:inf|nan|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)j|j)?)
+      | (?P<number>-?(?:inf|nan|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+                   (?:[+-](?:inf|nan|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)j|j)?(?!\w))
       | (?P<function>@[\w<>]+) | (?P<word>[A-Za-z_]\w*) | (?P<mark>[(){}\[\],;:=*])""",
     re.VERBOSE,
 )
@@ -68,8 +68,9 @@ class _Parser:
             i = m.end()
         yield "end", "end of text", len(self.text)
 
-    def _error(self, what: str, position: int | None = None) -> ParseError:
-        i = self.tokens[self.at][2] if position is None else position
+    def _error(self, what: str, position: int | None = None, back: int = 0) -> ParseError:
+        """The error at a position; by default at the current token, or `back` tokens before it."""
+        i = self.tokens[self.at - back][2] if position is None else position
         line = self.text.count("\n", 0, i) + 1
         column = i - (self.text.rfind("\n", 0, i) + 1) + 1
         return ParseError(f"line {line}, column {column}: {what}")
@@ -128,7 +129,7 @@ class _Parser:
         while self.token not in ends:
             name = self.take(kind="word")
             if name in env:
-                raise self._error(f"{name} is bound twice")
+                raise self._error(f"{name} is bound twice", back=1)
             self.take(":")
             env[name] = Variable(self.type())
             out.append(env[name])
@@ -141,14 +142,17 @@ class _Parser:
         self.take("[")
         shape = []
         while not self.has("]"):
-            shape.append(int(self.take(kind="number")))
+            size = self.take(kind="number")
+            if not size.isdecimal():
+                raise self._error(f"a size must be a whole number, got {size!r}", back=1)
+            shape.append(int(size))
             self.has(",")
         return Type(tuple(shape), dtype, self.has("*"))
 
     def dtype(self) -> dtypes.DType:
         word = self.take(kind="word")
         if word not in dtypes.FROM_SHORT:
-            raise self._error(f"not a dtype: {word!r}; expected one of {', '.join(dtypes.FROM_SHORT)}")
+            raise self._error(f"not a dtype: {word!r}; expected one of {', '.join(dtypes.FROM_SHORT)}", back=1)
         return dtypes.FROM_SHORT[word]
 
     def equation(self, env: dict[str, Variable], number: int) -> Equation:
@@ -156,7 +160,7 @@ class _Parser:
         self.take("=")
         name = self.take(kind="word")
         if name not in PRIMITIVES:
-            raise self._error(f"no primitive is named {name!r}")
+            raise self._error(f"no primitive is named {name!r}", back=1)
         params: dict[str, Any] = {}
         if self.has("["):
             while not self.has("]"):
@@ -180,14 +184,21 @@ class _Parser:
             text = self.take()
             self.take(":")
             dtype = self.dtype()
-            value = {"true": True, "false": False}.get(text)
-            if value is None:
-                value = int(text) if dtype.kind in "iu" else complex(text) if dtype.kind == "c" else float(text)  # type: ignore[assignment]
-            return Literal(np.asarray(value, dtype), Type((), dtype, self.has("*")))
+            return Literal(self.scalar(text, dtype), Type((), dtype, self.has("*")))
         name = self.take(kind="word")
         if name not in env:
-            raise self._error(f"{name} is not bound")
+            raise self._error(f"{name} is not bound", back=1)
         return env[name]
+
+    def scalar(self, text: str, dtype: dtypes.DType) -> Any:
+        """The 0-d array of `dtype` that `text` spells."""
+        try:
+            if text in ("true", "false"):
+                return np.asarray(text == "true", dtype)
+            kinds: dict[str, Callable[[str], Any]] = {"i": int, "u": int, "c": complex}
+            return np.asarray(kinds.get(dtype.kind, float)(text), dtype)
+        except (ValueError, OverflowError):
+            raise self._error(f"{text} is no value of dtype {dtypes.SHORT[dtype]}", back=3) from None
 
     def value(self) -> Any:
         match self.kind, self.token:
@@ -196,7 +207,10 @@ class _Parser:
                 return re.sub(r"\\(.)", r"\1", s[1:-1])
             case "number", s:
                 self.at += 1
-                return int(s) if re.fullmatch(r"-?\d+", s) else float(s)
+                try:
+                    return int(s) if re.fullmatch(r"-?\d+", s) else float(s)
+                except ValueError:
+                    raise self._error(f"expected a real number, got {s!r}", back=1) from None
             case "function", s:
                 self.at += 1
                 if s[1:] not in self.functions:
@@ -217,4 +231,5 @@ class _Parser:
                 self.at += 1
                 return {"true": True, "false": False, "None": None}[s]
             case _:
-                return self.dtype()
+                is_type = self.tokens[min(self.at + 1, len(self.tokens) - 1)][1] == "["
+                return self.type() if is_type else self.dtype()

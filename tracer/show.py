@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .ir import Atom, Equation, Literal, Program, Variable
+from .ir import Atom, Equation, Literal, Program, Type, Variable
 
 
 def show_program(p: Program, sources: bool = False) -> str:
@@ -25,14 +25,18 @@ def show_program(p: Program, sources: bool = False) -> str:
     return "\n".join(_program(p, "", sources))
 
 
+# What else the parser reads where a name may stand.
+_WORDS = frozenset({"inf", "nan", "infj", "nanj", "true", "false", "return", "program", "constants"})
+
+
 def name(i: int) -> str:
-    """The i-th variable name: a, ..., z, ba, bb, ..."""
+    """The i-th variable name: a, ..., z, ba, bb, ...; a word of the language gets an underscore."""
     letters = ""
     while True:
         i, r = divmod(i, 26)
         letters = chr(ord("a") + r) + letters
         if not i:
-            return letters
+            return letters + "_" if letters in _WORDS else letters
 
 
 def _program(p: Program, indent: str, sources: bool) -> list[str]:
@@ -82,6 +86,8 @@ def _param(v: Any, indent: str, sources: bool) -> str:
             return "\n".join(_program(v, indent, sources))
         case np.dtype():
             return dtypes.SHORT[v]
+        case Type():
+            return str(v)
         case tuple():
             return "(" + ", ".join(_param(x, indent, sources) for x in v) + ("," if len(v) == 1 else "") + ")"
         case bool():

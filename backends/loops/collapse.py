@@ -44,7 +44,7 @@ def _joined(outer: For) -> For | None:
     n, m = extent_of(outer), extent_of(inner)
     if n is None or m is None or outer.kind != inner.kind or outer.kind not in ("parallel", "serial"):
         return None
-    if outer.kind == "serial" and not outer.carries or len(outer.carries) != len(inner.carries):
+    if (outer.kind == "serial" and not outer.carries) or len(outer.carries) != len(inner.carries):
         return None
     for a, b in zip(outer.carries, inner.carries, strict=True):
         if a.combine is None or a.combine != b.combine or a.next != Op(a.combine, (a.var, b.result), a.var.dtype):

@@ -141,7 +141,8 @@ def _read(value: Value, known: _Known, same: dict[Var, Value]) -> Value:
             args = tuple(_read(a, known, same) for a in value.args)
             if all(a is b for a, b in zip(args, value.args, strict=True)):
                 return value
-            return op(value.name, *args, dtype=value.dtype) if any(isinstance(a, Const) for a in args) else Op(value.name, args, value.dtype)
+            folds = any(isinstance(a, Const) for a in args)
+            return op(value.name, *args, dtype=value.dtype) if folds else Op(value.name, args, value.dtype)
         case _:
             return value
 

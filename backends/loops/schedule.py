@@ -18,9 +18,30 @@ from dataclasses import dataclass, replace
 from .access import extent_of, is_independent, position
 from .build import Names, names_in, ranges_in, substitute_in
 from .collapse import collapsed, split
-from .ir import INDEX, Alloc, Buffer, Call, Callback, Carry, Const, For, If, Let, Load, Op, Routine, Stmt, Store, Value, Var, While
-from .ir import Check as Check_
-from .ir import subvalues, values_of, walk
+from .ir import (
+    INDEX,
+    Alloc,
+    Buffer,
+    Call,
+    Callback,
+    Carry,
+    Check,
+    Const,
+    For,
+    If,
+    Let,
+    Load,
+    Op,
+    Routine,
+    Stmt,
+    Store,
+    Value,
+    Var,
+    While,
+    subvalues,
+    values_of,
+    walk,
+)
 from .values import Interval, bounds
 
 PARALLEL_COST = 30_000
@@ -67,6 +88,8 @@ class _Scheduler:
     def __init__(self, names: Names, notes: dict[str, str], target: str) -> None:
         self.names, self.notes, self.target = names, notes, target
         self.ranges: dict[Var, Interval] = {}
+        self.free_loops: set[Var] = set()
+        """Loops made serial whose iterations are independent all the same."""
 
     def block(self, block: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         """A block of driver-level statements."""
@@ -263,7 +286,7 @@ class _Scheduler:
         inside = {loop.var}
         for stmt in walk(loop.body):
             match stmt:
-                case Let() | Store() | Check_():
+                case Let() | Store() | Check():
                     pass
                 case For() if not any(v in inside for v in _variables(stmt.extent)):
                     pass
@@ -305,8 +328,6 @@ class _Scheduler:
 
     # --- kinds -----------------------------------------------------------------------------------
 
-    free_loops: set[Var] = set()
-
     def kinds(self, loop: For, costs: dict[Var, _Costs], top: str = "serial", inside_vector: bool = False) -> For:
         """The loop with kinds for it and everything inside; `top` is its own unless it is the vector loop."""
         c = costs.get(loop.var)
@@ -315,7 +336,7 @@ class _Scheduler:
         if vector:
             return For(loop.var, loop.extent, body, "vector", loop.carries)
         if is_independent(loop):
-            self.free_loops = self.free_loops | {loop.var}
+            self.free_loops.add(loop.var)
         kind = top
         n = extent_of(loop)
         if kind == "serial" and n is not None and n <= UNROLL and sum(1 for _ in walk(body)) * n <= UNROLL_STATEMENTS:

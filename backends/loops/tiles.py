@@ -65,6 +65,7 @@ def _sum_dtype(dtype: DType) -> DType:
 def _attr(call: Call, name: str, default: object = None) -> object:
     return dict(call.attrs).get(name, default)
 
+
 # --- matmul -----------------------------------------------------------------------------------------
 
 
@@ -162,11 +163,10 @@ def _meeting(name: str, count: Value, base: Value, step: int, divisor: int, size
     return _Meeting(variable, lets, extent, position, partner, exact)
 
 
-def _axes(meetings: Sequence[_Meeting], kinds: Sequence[Kind] | None = None) -> list[tuple[Var, Value, Block, Kind]]:
+def _axes(meetings: Sequence[_Meeting]) -> list[tuple[Var, Value, Block, Kind]]:
     """Axes for `_summed`: the lets of each loop stand in the body of the one around it. The first one's are the caller's."""
-    each = kinds or ("serial",) * len(meetings)
     inner_lets = [*(m.lets for m in meetings[1:]), ()]
-    return [(m.variable, m.extent, lets, kind) for m, lets, kind in zip(meetings, inner_lets, each, strict=True)]
+    return [(m.variable, m.extent, lets, "serial") for m, lets in zip(meetings, inner_lets, strict=True)]
 
 
 def _term(meetings: Sequence[_Meeting], x: Load, y: Load) -> Value:
@@ -306,7 +306,8 @@ def _sort(call: Call) -> Block:
     n = int(length.value)
     num_keys = int(_attr(call, "num_keys", 1))  # type: ignore[call-overload]
     scratch = tuple(
-        Ref(Buffer(f"merged{i}", r.buffer.dtype, (max(n, 1),), "local"), index(0), (length,), (1,)) for i, r in enumerate(outputs)
+        Ref(Buffer(f"merged{i}", r.buffer.dtype, (max(n, 1),), "local"), index(0), (length,), (1,))
+        for i, r in enumerate(outputs)
     )
     i = var("copied")
     # An odd number of passes would end in the scratch: start there instead.

@@ -17,7 +17,7 @@ Padding = str | int | Sequence[int | tuple[int, int]]
 def sizes(caller: str, what: str, value: Sizes, rank: int | None = None) -> tuple[int, ...]:
     """A parameter with one entry for each spatial axis; an int stands for all (two, where nothing else tells)."""
     out = (value,) * (rank or 2) if isinstance(value, int) else tuple(value)
-    if (rank is not None and len(out) != rank) or not out or any(not isinstance(n, int) or n < 1 for n in out):
+    if (rank is not None and len(out) != rank) or not out or any(n < 1 for n in out):
         count = "" if rank is None else f" {rank}"
         raise ShapeError(f"{caller}: {what}={value!r}: expected a positive int, or a tuple of{count} positive ints.{at(user_source())}")
     return out

@@ -116,7 +116,14 @@ def row_loop(code: Code, function: str, height: str, m: str) -> Iterator[RowTile
 
 
 def run_tile(
-    code: Code, s: Simd, width: str | int, job: str, row: RowTile, where: tuple[str, str, str, str], c_row: str, edge: str | None
+    code: Code,
+    s: Simd,
+    width: str | int,
+    job: str,
+    row: RowTile,
+    where: tuple[str, str, str, str],
+    c_row: str,
+    edge: str | None,
 ) -> None:
     """Run a micro-kernel `width` columns wide at `where` = (A offset, B offset, C, columns).
 

@@ -117,9 +117,7 @@ def _shuffled(s: Simd, x: str, y: str, picks: list[int]) -> str:
     return f"shufflevector {s.vector} {x}, {s.vector} {y}, <{s.lanes} x i32> <{mask}>"
 
 
-def _scalar_tail(
-    code: Code, s: Simd, totals: list[str], a_rows: list[str], b_cols: list[str], start: str
-) -> list[str]:
+def _scalar_tail(code: Code, s: Simd, totals: list[str], a_rows: list[str], b_cols: list[str], start: str) -> list[str]:
     """`totals` plus the products from `start` to K, one k at a time."""
     with code.loop("%k", [(s.element, t) for t in totals], start=start) as k:
         left = [code.load(s.element, code.at(s.element, p, k.index)) for p in a_rows]

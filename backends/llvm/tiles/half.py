@@ -141,9 +141,7 @@ def _call(code: Code, function: str, to: str, source: str, n: str | int) -> None
     code.call(function, ("ptr", to), ("ptr", source), ("i64", n))
 
 
-def _pack(
-    code: Code, s: Simd, g: HalfMatmul, widen: str, places: dict[str, str], b: str, cols: str, width: int
-) -> None:
+def _pack(code: Code, s: Simd, g: HalfMatmul, widen: str, places: dict[str, str], b: str, cols: str, width: int) -> None:
     """Widen a panel of B into `places["panel"]`, by way of its transpose where its columns are not contiguous."""
     b_k, b_n = g.b_strides
     if b_n == 1:

@@ -228,7 +228,7 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
     extents = [("i64", size) for size in sizes]
     if prefers_dots(m, n, a.strides[1], b.strides[0]):
         strides = (*c.strides, a.strides[0], b.strides[1])
-        arguments = [*pointers, *extents, *(("i64", stride) for stride in strides)]
+        arguments: list[tuple[str, str | int]] = [*pointers, *extents, *(("i64", stride) for stride in strides)]
         tiles = dots_tiles(s, m, n)
         codes = [dots(s, shape, accumulate) for shape in tiles]
         entry = Code(digest("dots", s.key, tiles, accumulate, arguments), params)

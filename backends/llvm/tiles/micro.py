@@ -154,7 +154,10 @@ def micro_symbol(s: Simd, mr: int, nv: int) -> str:
 def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
     """The micro-kernel `void (job, a_offset, b_offset, c, cols, skip)`; offsets in elements."""
     code = Code(micro_symbol(s, mr, nv), MICRO_PARAMS)
-    word = lambda n: code.load("i64", code.at("i64", "%job", n))  # noqa: E731
+
+    def word(number: int) -> str:
+        return code.load("i64", code.at("i64", "%job", number))
+
     segments, depth = word(SEGMENTS), word(DEPTH)
     table = code.load("ptr", "%job")
     a_row, a_depth, b_depth, c_row = word(A_ROW), word(A_DEPTH), word(B_DEPTH), word(C_ROW)
@@ -208,9 +211,7 @@ def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
     return code
 
 
-def _write_tile(
-    code: Code, s: Simd, mr: int, nv: int, sums: list[str], c_row: str, accumulate: str, mask: str | None
-) -> None:
+def _write_tile(code: Code, s: Simd, mr: int, nv: int, sums: list[str], c_row: str, accumulate: str, mask: str | None) -> None:
     """Store the tile, added to what is there when `accumulate`; rows below %skip are left alone."""
     rows = [code.at(s.element, "%c", code.mul(c_row, i)) for i in range(mr)]
     cells = [(code.at(s.element, rows[i], j * s.lanes), mask if j == nv - 1 else None) for i in range(mr) for j in range(nv)]
@@ -224,9 +225,7 @@ def _write_tile(
     ]
     code.emit(f"br label %{write}")
     code.label(write)
-    values = [
-        code.let(f"phi {s.vector} [ {x}, %{before} ], [ {y}, %{with_c} ]") for x, y in zip(sums, added, strict=True)
-    ]
+    values = [code.let(f"phi {s.vector} [ {x}, %{before} ], [ {y}, %{with_c} ]") for x, y in zip(sums, added, strict=True)]
     labels = [code.fresh("row") for _ in range(mr)]
     cases = " ".join(f"i64 {i}, label %{labels[i]}" for i in range(mr))
     code.emit(f"switch i64 %skip, label %{done} [ {cases} ]")
@@ -236,4 +235,3 @@ def _write_tile(
             store(code, s, values[i * nv + j], *cells[i * nv + j])
         code.emit(f"br label %{labels[i + 1] if i + 1 < mr else done}")
     code.label(done)
-

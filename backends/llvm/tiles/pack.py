@@ -122,7 +122,8 @@ def _unpacked(code: Code, s: Simd, rows: Sequence[str]) -> list[str]:
     starts = range(0, s.lanes, inner)
     if inner == 2:
         low = [p for x in starts for p in (x, s.lanes + x)]
-        return [_shuffle(code, s, *rows, low), _shuffle(code, s, *rows, [p + 1 for p in low])]
+        a, b = rows
+        return [_shuffle(code, s, a, b, low), _shuffle(code, s, a, b, [p + 1 for p in low])]
     low = [p for x in starts for p in (x, s.lanes + x, x + 1, s.lanes + x + 1)]
     high = [p + 2 for p in low]
     pairs = [p for x in starts for p in (x, x + 1, s.lanes + x, s.lanes + x + 1)]
@@ -144,7 +145,8 @@ def _lanes_turned(code: Code, s: Simd, vectors: Sequence[str]) -> list[str]:
     if len(vectors) == 1:
         return list(vectors)
     if len(vectors) == 2:
-        return [pick(*vectors, (0,), (0,)), pick(*vectors, (1,), (1,))]
+        a, b = vectors
+        return [pick(a, b, (0,), (0,)), pick(a, b, (1,), (1,))]
     a, b, c, d = vectors
     out = []
     for half in ((0, 1), (2, 3)):

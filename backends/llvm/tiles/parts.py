@@ -36,9 +36,7 @@ def tile(entry: Code, others: Iterable[Code], scratch_bytes: int) -> TileFunctio
     """The tile function whose entry point is `entry` and which uses `others`."""
     codes = {code.name: code for code in (*others, entry)}
     declares = set().union(*(code.declares for code in codes.values()))
-    return TileFunction(
-        entry.name, {name: code.text() for name, code in codes.items()}, tuple(sorted(declares)), scratch_bytes
-    )
+    return TileFunction(entry.name, {name: code.text() for name, code in codes.items()}, tuple(sorted(declares)), scratch_bytes)
 
 
 def digest(kernel: str, *facts: object) -> str:

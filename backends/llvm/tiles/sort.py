@@ -152,8 +152,8 @@ def _radix(code: Code) -> None:
         code.store("i64", "0", code.at("i64", "%counts", i.index))
     with code.loop("%n") as i:
         word = code.load("i64", code.at("i64", "%words", i.index))
-        for digit in range(4):  # the bytes above `bytes` are zero, and cost little
-            slot = code.at("i64", "%counts", code.add(_byte(code, word, 32 + 8 * digit), 256 * digit))
+        for number in range(4):  # the bytes above `bytes` are zero, and cost little
+            slot = code.at("i64", "%counts", code.add(_byte(code, word, 32 + 8 * number), 256 * number))
             code.store("i64", code.add(code.load("i64", slot), 1), slot)
     first = code.load("i64", "%words")
     with code.loop("%bytes", [("ptr", "%words"), ("ptr", "%spare")]) as digit:

@@ -15,11 +15,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from fdl.backends.loops.build import Names, flat
 from fdl.backends.loops.ir import (
-    BOOL,
     INDEX,
     Alloc,
     Buffer,

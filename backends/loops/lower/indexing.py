@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
 from fdl.backends.loops.reductions import accumulator
@@ -60,7 +61,9 @@ def _check(
 ) -> None:
     """Records the first index out of range; the values shown are the index as the user counts, the axis and its size."""
     name, axes = e.primitive.name, e.params["axes"]
-    bad, axis, size = given[-1], Const(axes[-1], INDEX), Const(shape[axes[-1]], INDEX)
+    bad: Value = given[-1]
+    axis: Value = Const(axes[-1], INDEX)
+    size: Value = Const(shape[axes[-1]], INDEX)
     for i, a, fine in reversed(list(zip(given[:-1], axes[:-1], inside[:-1], strict=True))):
         bad, axis, size = (select(fine, x, y) for x, y in ((bad, i), (axis, Const(a, INDEX)), (size, Const(shape[a], INDEX))))
     shown = select(op("lt", bad, ZERO), sub(bad, size), bad)
@@ -107,12 +110,12 @@ def build_gather(scope: Scope, e: Equation) -> None:
     nest.close()
 
 
-def _plain(fill: object, dtype: dtypes.DType) -> bool | int | float:
+def _plain(fill: Any, dtype: dtypes.DType) -> bool | int | float:
     """A fill value as a Python number; None is 0."""
-    number = 0 if fill is None else getattr(fill, "item", lambda: fill)()
+    number = 0 if fill is None else fill.item() if hasattr(fill, "item") else fill
     if dtype == BOOL:
         return bool(number)
-    return int(number) if dtypes.is_int(dtype) else float(number)  # type: ignore[call-overload,no-any-return]
+    return int(number) if dtypes.is_int(dtype) else float(number)
 
 
 # --- scatter --------------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def first_of(block: Value, step: int) -> Value:
 
 def starts(nest: Nest, shape: Shape, sizes: Sequence[int], given: Sequence[Atom]) -> tuple[Value, ...]:
     """The starts of a slice of `sizes`, clamped so that it lies inside `shape`."""
-    found = []
+    found: list[Value] = []
     for n, size, a in zip(shape, sizes, given, strict=True):
         if n == size:
             found.append(ZERO)

@@ -89,7 +89,8 @@ def repeats(e: Equation, k: int) -> bool:
     """Whether the equation reads an element of operand `k` more than once."""
     operand = e.inputs[k].type
     if e.primitive.name in _REPEATED:
-        return math.prod(e.params["window"]) > 1
+        size: int = math.prod(e.params["window"])
+        return size > 1
     if e.primitive.name in ("argmax", "argmin"):
         return True
     if e.primitive.name == "gather":

@@ -7,6 +7,7 @@ May be imported by: the builders of this package.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def regrouped(w: Window, shape: Shape) -> tuple[int, ...] | None:
 def run_stride(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
     """The stride of several axes walked as one, in row-major order; None where they do not follow on each other."""
     real = [(n, s) for n, s in zip(sizes, strides, strict=True) if n != 1]
-    for (_, outer), (n, inner) in zip(real, real[1:], strict=False):
+    for (_, outer), (n, inner) in itertools.pairwise(real):
         if outer != n * inner:
             return None
     return real[-1][1] if real else 1

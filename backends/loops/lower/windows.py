@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fdl.backends.loops.ir import BOOL, INDEX, Carry, Const, Kind, Value
+from fdl.backends.loops.ir import BOOL, INDEX, Carry, Const, Kind, Value, Var
 from fdl.backends.loops.reductions import accumulator, identity_of
 from fdl.backends.loops.values import add, bounds, conjunction, const, convert, flatten, mul, op, select
 from fdl.tracer import dtypes
@@ -125,7 +125,7 @@ def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: Sequence[Value]
         i = nest.loop(extents[k], "serial", "w")
         variables = [nest.carry(s.dtype) for s in state]
         new = level(k + 1, (*taps, i), list(variables))
-        results = [scopeless(nest, s.dtype) for s in state]
+        results = [_result(nest, s.dtype) for s in state]
         nest.end([Carry(v, s, n, r) for v, s, n, r in zip(variables, state, new, results, strict=True)])
         return list(results)
 
@@ -133,7 +133,7 @@ def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: Sequence[Value]
     return state[1], state[2] if also is not None else ZERO
 
 
-def scopeless(nest: Nest, dtype: dtypes.DType) -> Value:
+def _result(nest: Nest, dtype: dtypes.DType) -> Var:
     """A new variable for a loop's result."""
     return nest.unit.var("s", dtype)
 
@@ -159,7 +159,7 @@ def build_window_scatter(scope: Scope, e: Equation) -> None:
 
     Windows that overlap are walked in order; axes without windows, and windows that do not overlap, are independent.
     """
-    x, ct = e.inputs
+    ct = e.inputs[1]
     out, g = e.outputs[0], _geometry(e)
     wide = accumulator(out.type.dtype)
     place = scope.target(out) if wide == out.type.dtype else Place(scope.temporary(wide, out.type.shape, "wide"))
