@@ -74,7 +74,7 @@ def check(name: str, calls: Mapping[str, Callable[[], object]]) -> None:
 
     if "random" in name:
         return
-    results = {library: np.asarray(call()) for library, call in calls.items()}  # type: ignore[operator]
+    results = {library: np.asarray(call()) for library, call in calls.items()}
     for library, value in results.items():
         np.testing.assert_allclose(value, results["fdl"], rtol=2e-3, atol=2e-3, err_msg=f"{name}: {library}")
 

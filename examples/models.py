@@ -22,9 +22,15 @@ def mlp() -> nn.Sequential:
     )
 
 
+def standardised(x: Any) -> Any:
+    """Pixels in [0, 1] with MNIST's mean and standard deviation removed."""
+    return (x - 0.1307) * (1 / 0.3081)
+
+
 def cnn() -> nn.Sequential:
     """Two 3 × 3 convolutions of 16 and 32 channels, pooling, and two linear layers: (..., 28, 28, 1) to logits (..., 10)."""
     return nn.Sequential(
+        standardised,
         nn.Conv(16, 3, padding="VALID", weight_init=he_normal),
         nn.relu,
         nn.Conv(32, 3, padding="VALID", weight_init=he_normal),

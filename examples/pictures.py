@@ -130,10 +130,10 @@ def manifold(path: Path, points: Any, labels: Any, grid: Any, side: int, share: 
     scatter = left.scatter(points[:, 0], points[:, 1], c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=5, alpha=0.65, linewidths=0)
     for digit in range(10):
         middle = np.median(points[labels == digit], 0)
-        left.text(*middle, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=INK,
-                  bbox={"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": scatter.cmap(digit), "linewidth": 1.6})  # fmt: skip
-    left.set(title=f"Latent means of the test set ({100 * share:.0f} % of their variance in this plane)", xlabel="first principal axis / σ",
-             ylabel="second principal axis / σ", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")  # fmt: skip
+        box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": scatter.cmap(digit), "linewidth": 1.6}
+        left.text(*middle, str(digit), fontsize=13, fontweight="bold", ha="center", va="center", color=INK, bbox=box)
+    left.set(xlabel="first principal axis / σ", ylabel="second principal axis / σ", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+    left.set_title(f"Latent means of the test set ({100 * share:.0f} % of their variance in this plane)")
     _sheet(right, _tiles(np.asarray(grid).reshape(-1, 28, 28), side, gap=0), "The decoder along that plane, from −2.2 σ to 2.2 σ")
     return _save(figure, path)
 
@@ -144,16 +144,15 @@ def filters(path: Path, first: Any, second: Any, responses: Any) -> Path:
     figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(13.5, 4.9), layout="constrained", width_ratios=[1, 1, 1.75]
     )
-    tiles = first[:, :, 0].transpose(2, 0, 1)
+    tiles = np.kron(first[:, :, 0].transpose(2, 0, 1), np.ones((1, 8, 8)))
     limit = float(np.abs(tiles).max())
-    _sheet(left, _tiles(np.kron(tiles, np.ones((1, 8, 8))), 4, 3, np.nan), f"First layer: {len(tiles)} filters", "RdBu_r", vmin=-limit, vmax=limit)
+    _sheet(left, _tiles(tiles, 4, 3, np.nan), f"First layer: {len(tiles)} filters", "RdBu_r", vmin=-limit, vmax=limit)
     maps = np.asarray(responses)
     _sheet(middle, _tiles(maps / np.maximum(maps.max(), 1e-9), 4), "What they answer to a digit")
-    tiles = second.transpose(3, 2, 0, 1).reshape(-1, *second.shape[:2])
+    tiles = np.kron(second.transpose(2, 3, 0, 1).reshape(-1, *second.shape[:2]), np.ones((1, 4, 4)))
     limit = float(np.quantile(np.abs(tiles), 0.995))
     title = f"Second layer: {second.shape[3]} filters (columns) over {second.shape[2]} channels (rows)"
-    columns = second.transpose(2, 3, 0, 1).reshape(-1, *second.shape[:2])
-    _sheet(right, _tiles(np.kron(columns, np.ones((1, 4, 4))), second.shape[3], 2, np.nan), title, "RdBu_r", vmin=-limit, vmax=limit)
+    _sheet(right, _tiles(tiles, second.shape[3], 2, np.nan), title, "RdBu_r", vmin=-limit, vmax=limit)
     return _save(figure, path)
 
 

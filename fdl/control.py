@@ -9,7 +9,7 @@ import numpy as np
 
 from fdl.numpy.promote import as_operand, asarray, to_dtype
 from fdl.tracer import dtypes, tree
-from fdl.tracer.errors import ConcretizationError, DTypeError, ShapeError, at, user_source
+from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.trace import Tracer, bind, check_array, record
@@ -242,12 +242,13 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init:
         >>> int(fdl.fori_loop(0, 5, lambda i, c: c + i, 0))
         10
     """
+    for bound in (lower, upper):
+        t = type_of(as_operand(bound, "fori_loop: a bound"))
+        if t.shape != () or not dtypes.is_int(t.dtype):
+            raise DTypeError(f"fori_loop: bounds must be integer scalars, got {t} among {lower!r} and {upper!r}.{at(user_source())}")
     low, high = known_value(lower), known_value(upper)
     if low is not None and high is not None and not isinstance(lower, Tracer) and not isinstance(upper, Tracer):
-        try:
-            low, high = int(low), int(high)
-        except (TypeError, ConcretizationError):
-            raise DTypeError(f"fori_loop: bounds must be integers, got {lower!r} and {upper!r}.{at(user_source())}") from None
+        low, high = int(low), int(high)
         indices = np.arange(low, max(low, high), dtype=np.int32 if high < 2**31 else np.int64)
         return scan(lambda c, i: (body_fun(i, c), None), init, indices)[0]
     i0, stop = to_dtype(as_operand(lower), dtypes.int32), to_dtype(as_operand(upper), dtypes.int32)

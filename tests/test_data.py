@@ -427,5 +427,3 @@ def test_examples_in_docstrings(name: str) -> None:
     module = sys.modules[f"fdl.data.{name}"]
     result = doctest.testmod(module, extraglobs={"np": np})
     assert result.attempted and not result.failed
-
-

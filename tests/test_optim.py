@@ -99,7 +99,12 @@ def test_recurrence(opt: optim.GradientTransformation, rule: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize(
-    "opt", [optim.adam(optim.schedules.cosine_decay(0.01, 10)), optim.sgd(0.1, 0.9), optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(0.1))]
+    "opt",
+    [
+        optim.adam(optim.schedules.cosine_decay(0.01, 10)),
+        optim.sgd(0.1, 0.9),
+        optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(0.1)),
+    ],
 )
 def test_dtypes_stay(opt: optim.GradientTransformation, dtype: str) -> None:
     last = _run(opt, np.dtype(dtype))[-1]

@@ -232,12 +232,12 @@ class Conv:
             )
         )
 
-    def terms(self) -> list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], slice, slice]]:
+    def terms(self) -> list[Any]:
         """(output, tap, input) positions that meet, with the slices of channels and features of a group."""
         c, o = self.channels // self.groups, self.features // self.groups
         slices = [(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(self.groups)]
         meets = [tuple(zip(*combination, strict=True)) for combination in itertools.product(*self.pairs())]
-        return [(*m, *s) for m in meets for s in slices]  # type: ignore[misc]
+        return [(*m, *s) for m in meets for s in slices]
 
 
 CONVS = [
@@ -273,8 +273,8 @@ def conv_cases(conv: Conv, dtype: DType, images: int = 2) -> list[Case]:
     f = random(rng, (*conv.taps, conv.channels // conv.groups, conv.features), dtype)
     y_bar = random(rng, (images, *conv.outputs, conv.features), dtype)
     y, x_bar, f_bar = (np.zeros(a.shape) for a in (y_bar, x, f))
+    every: Any = slice(None)
     for o, t, i, cs, os in conv.terms():
-        every = slice(None)
         tap = f[(*t, every, os)].astype(F64)
         y[(every, *o, os)] += x[(every, *i, cs)].astype(F64) @ tap
         x_bar[(every, *i, cs)] += y_bar[(every, *o, os)].astype(F64) @ tap.T
@@ -282,8 +282,8 @@ def conv_cases(conv: Conv, dtype: DType, images: int = 2) -> list[Case]:
     tolerance = TOLERANCE[dtype] * 20
     cases = []
     for kernel, size, source, want in (("conv", conv.outputs, x, y), ("conv_input_grad", conv.sizes, y_bar, x_bar)):
-        split = size[0] // 2 if len(size) > 1 else 0  # the one axis of a 1-d convolution comes whole
-        for first, last in ((0, split), (split, size[0])):
+        split = size[0] // 2
+        for first, last in ((0, split), (split, size[0]), (0, size[0])):
             if first < last:
                 to = fresh((last - first, *want.shape[2:]), dtype, fill=np.nan)
                 cases.append(Case(kernel, [to], [source[0], f], [want[0, first:last]], conv.attrs, (first,), tolerance))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .errors import MissingRuleError
+from .errors import IndexOutOfBoundsError, MissingRuleError, at
 from .ir import NO_EFFECTS, Effect, Equation, Literal, Program, Type, evaluate, subprograms
 
 # --- what a compiler needs to know, target-neutral ------------------------------------------------
@@ -179,7 +179,10 @@ def run_program(program: Program, args: Sequence[Any]) -> list[Any]:
     """The outputs of a program on ndarrays, each equation by its primitive's NumPy definition: what a program means."""
 
     def bind(e: Equation, inputs: list[Any]) -> Sequence[Any]:
-        out = e.primitive.reference(*[x.value if isinstance(x, Literal) else x for x in inputs], **e.params)
+        try:
+            out = e.primitive.reference(*[x.value if isinstance(x, Literal) else x for x in inputs], **e.params)
+        except IndexOutOfBoundsError as error:  # the innermost equation's line is the user's
+            raise error if "\n  at " in str(error) else IndexOutOfBoundsError(f"{error}{at(e.source)}") from None
         return out if e.primitive.multiple else (out,)
 
     return [x.value if isinstance(x, Literal) else x for x in evaluate(program, args, bind)]

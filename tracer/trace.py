@@ -19,7 +19,7 @@ import numpy as np
 
 from . import dtypes
 from .array import Array, ArrayBase, as_numpy, own
-from .errors import ConcretizationError, DTypeError, LeakedTracerError, ShapeError, at, user_source
+from .errors import ConcretizationError, DTypeError, IndexOutOfBoundsError, LeakedTracerError, ShapeError, at, user_source
 from .ir import Atom, Equation, Literal, Program, Type, Variable, freeze, type_of
 from .primitive import Primitive
 
@@ -341,7 +341,10 @@ def run_reference(primitive: Primitive, inputs: Sequence[Any], params: Params) -
     """The outputs of an operation by its NumPy definition, as Arrays."""
     types = infer(primitive, [type_of(x) for x in inputs], params)
     with np.errstate(all="ignore"):
-        out = primitive.reference(*[as_numpy(x) for x in inputs], **params)
+        try:
+            out = primitive.reference(*[as_numpy(x) for x in inputs], **params)
+        except IndexOutOfBoundsError as e:
+            raise e if "\n  at " in str(e) else IndexOutOfBoundsError(f"{e}{at(user_source())}") from None
     outs = out if primitive.multiple else (out,)
     return [_result(o, t) for o, t in zip(outs, types, strict=True)]
 

@@ -56,6 +56,8 @@ class Linear(Layer):
     def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False) -> tuple[Any, State]:
         shape, n = spec(x, str(self)).shape, params["w"].shape[0]
         if not shape or shape[-1] != n:
-            raise ShapeError(f"{self}: the input has shape {shape}, expected (..., {n}): the weights are ({n}, {self.features}).{at(user_source())}")
+            raise ShapeError(
+                f"{self}: the input has shape {shape}, expected (..., {n}): the weights are ({n}, {self.features}).{at(user_source())}"
+            )
         y = fnp.matmul(x, params["w"])
         return (fnp.add(y, params["b"]) if self.bias else y), state

@@ -20,7 +20,7 @@ from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import index as ix
 from fdl.tracer.ops import shape as s
 
-from .promote import as_operand, broadcast_operands, broadcast_shapes, broadcast_to, promote_operands, to_dtype
+from .promote import as_operand, asarray, broadcast_operands, broadcast_shapes, broadcast_to, promote_operands, to_dtype
 
 GATHER_MODES = {"raise": "raise", "clip": "clip", "fill": "fill", "wrap": "wrap"}
 SCATTER_MODES = {"raise": "raise", "clip": "clip", "drop": "drop", "wrap": "wrap"}
@@ -259,6 +259,9 @@ class AtIndex:
         return self.set(f(self.get("clip" if mode == "drop" else mode)), mode)
 
 
+_COMBINE = {"add": e.add, "mul": e.mul, "min": e.min, "max": e.max}
+
+
 def _update(x: Any, index: Any, values: Any, op: str, mode: str) -> Any:
     if mode not in SCATTER_MODES:
         raise ValueError(f"mode: expected one of {', '.join(SCATTER_MODES)}, got {mode!r}")
@@ -286,9 +289,9 @@ def _update(x: Any, index: Any, values: Any, op: str, mode: str) -> Any:
     ]
     indexed = [a for a in range(t.ndim) if a not in whole_kept]
     if not indexed:
-        index_array = np.zeros((0,), np.int32)
+        # The whole array is updated: no scatter.
         merged = s.reshape(values, whole)
-        return ix.scatter(x, index_array, merged, axes=(), mode="clip", op=op)
+        return asarray(merged) if op == "set" else _COMBINE[op](x, merged)
     # updates must come as (indexed kept..., lead, whole kept): move the whole axes last.
     starts, offset = {}, 0
     for a, part in zip(order, full, strict=True):

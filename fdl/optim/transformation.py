@@ -57,7 +57,9 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 
     def update(updates: Updates, state: State, params: Params = None) -> tuple[Updates, State]:
         if len(state) != len(transformations):
-            raise ValueError(f"chain: the state has {len(state)} parts for {len(transformations)} transformations. Was it made by another chain?")
+            raise ValueError(
+                f"chain: the state has {len(state)} parts for {len(transformations)} transformations. Was it made by another chain?"
+            )
         new = []
         for t, s in zip(transformations, state, strict=True):
             updates, s = t.update(updates, s, params)

@@ -93,9 +93,13 @@ def _spread(spec: Any, value: Any, what: str) -> list[int | None]:
     none_is_leaf = lambda x: x is None  # noqa: E731
     leaves, structure = tree.flatten(spec, is_leaf=none_is_leaf)
     out: list[int | None] = []
-    for axis, sub in zip(leaves, tree.flatten_up_to(structure, value, what), strict=True):
+    try:
+        parts = tree.flatten_up_to(structure, value, what)
+    except TreeError as error:
+        raise TreeError(f"{error}{at(user_source())}") from None
+    for axis, sub in zip(leaves, parts, strict=True):
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
-            raise TypeError(f"{what}: expected ints and None, got {axis!r}.")
+            raise TypeError(f"{what}: expected ints and None, got {axis!r}.{at(user_source())}")
         out += [axis] * len(tree.leaves(sub))
     return out
 

@@ -17,7 +17,7 @@ from typing import Any
 from fdl.backends.executable import entry_for
 from fdl.backends.llvm.callpath import dispatcher_type
 from fdl.backends.loops.show import show
-from fdl.config import config
+from fdl.config import BACKENDS, config
 from fdl.tracer import trace, tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import at, user_source
@@ -96,10 +96,12 @@ class Jitted:
             outs = bind(jit_p, *traced.captured, *leaves, program=traced.program, name=self._name)
         else:
             executable = self.executable(traced)
-            outs = executable([*leaves, *traced.captured])
-            if executable.backend == "llvm":
-                self._remember(args, kwargs, traced)
-            self._consume(args)
+            try:
+                outs = executable([*leaves, *traced.captured])
+                if executable.backend == "llvm":
+                    self._remember(args, kwargs, traced)
+            finally:  # a call that fails has consumed its donated arguments too
+                self._consume(args)
         return tree.unflatten(traced.out_structure, outs)
 
     def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced) -> None:
@@ -294,6 +296,8 @@ def jit(
         )
     if not callable(f):
         raise TypeError(f"jit expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f"jit({name_of(f)}): backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.{at(user_source())}")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames or ())
     numbers = set(_ints(static_argnums))
     try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.target import Target
-from fdl.backends.llvm.tiles.cut import best_rows, column_counts, row_tiles, run_tile, set_job
+from fdl.backends.llvm.tiles.cut import best_rows, column_counts, row_tiles, run_tile, set_job, static
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
@@ -48,7 +48,7 @@ from fdl.backends.llvm.tiles.windows import (
     zero_elements,
     zero_symbol,
 )
-from fdl.backends.loops.ir import Call, Const
+from fdl.backends.loops.ir import Call
 
 NARROW = 4
 """Groups with fewer channels on either side are left to the loop IR's definition, which runs vectors across groups."""
@@ -70,6 +70,8 @@ class Gather:
     features: int
     groups: int
     reverse: bool
+    one_row: bool
+    """Whether the outermost axis is made up: the call is one row of pixels."""
 
     @property
     def inner(self) -> Axis:
@@ -197,18 +199,18 @@ def _gather(call: Call, target: Target, reverse: bool) -> Gather | None:
     if attrs.groups > 1 and min(channels, features) < NARROW:
         return None
     axes = []
+    one_row = spatial == 1 and y_size[0] is not None and static(call.scalars[0]) == 0
     for d in range(spatial):
-        own, met, taps = y_size[d], int(x_size[d] or 0), int(f_size[d] or 0)
+        own, met, taps = y_size[d] if d or one_row else None, int(x_size[d] or 0), int(f_size[d] or 0)
         numbers = (taps, attrs.strides[d], attrs.dilation[d], attrs.low[d], attrs.spread[d])
         axes.append(Axis(None, 0, *numbers).reversed(own, met) if reverse else Axis(own, met, *numbers))
     x_strides, y_strides = x.strides[:-1], y.strides[:-1]
     if spatial == 1:
-        # The kernel wants rows around its pixels: one of them, which means all pixels in one call.
-        if y_size[0] is None or call.scalars[0] != Const(0, call.scalars[0].dtype):
-            return None
-        axes.insert(0, Axis(None, 1, 1, 1, 1, 0, 1))
-        x_strides, y_strides = (0, *x_strides), (0, *y_strides)
-    return Gather(s, tuple(axes), x_strides, y_strides, channels, features, attrs.groups, reverse)
+        # The kernel wants rows of pixels. All pixels of a call are one row; some of them are rows of one pixel each.
+        axes.insert(0 if one_row else 1, Axis(1, 1, 1, 1, 1, 0, 1))
+        x_strides = (0, *x_strides) if one_row else (*x_strides, channels)
+        y_strides = (0, *y_strides) if one_row else (*y_strides, features)
+    return Gather(s, tuple(axes), x_strides, y_strides, channels, features, attrs.groups, reverse, one_row)
 
 
 # --- the kernel -------------------------------------------------------------------------------------
@@ -234,8 +236,7 @@ def _entry(g: Gather, call: Call) -> Code:
     count = sum(len(ref.shape) for ref in (*call.outputs, *call.inputs))
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1")]
     params += [("i64", f"s{i}") for i in range(count)] + [("i64", "row0")]
-    one_row = len(call.outputs[0].shape) == 2
-    code = Code(digest("conv", g, one_row), params)
+    code = Code(digest("conv", g, count), params)
     segments = g.outer_taps * g.inner.taps
     filters = code.at(s.element, "%scratch", g.edge_elements)
     body = _Body(
@@ -250,7 +251,7 @@ def _entry(g: Gather, call: Call) -> Code:
     set_job(code, body.job, {LIST: body.table, A_DEPTH: 1, ACCUMULATE: 0})
     if g.rows.copied:
         code.call(f"@{zero_symbol(s)}", ("ptr", body.copies), ("i64", g.outer_taps * g.row_elements))
-    rows, row0 = ("1", "0") if one_row else ("%s0", "%row0")
+    rows, row0 = ("1", "0") if g.one_row else ("%s0", "%row0")
     with code.loop(g.groups) as group:
         x = code.at(s.element, "%in0", code.mul(group.index, g.channels))
         y = code.at(s.element, "%out0", code.mul(group.index, g.features))
