@@ -1262,7 +1262,7 @@ def test_nothing_is_used_after_it_was_freed() -> None:
     body = """
         import gc
         kind = t.kind_of(t.KINDS[0])
-        for _ in range(20):
+        for _ in range(5):
             t.test_cycles_are_collected(kind)
             t.test_evicted_entries_are_freed(kind)
             t.test_recently_used_entries_stay(kind)

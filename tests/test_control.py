@@ -86,7 +86,8 @@ CASES: dict[str, tuple[Callable[[Any], Any], Any, bool]] = {
     "closure": (lambda x: fdl.scan(lambda c, a: (c * x[1] + a * x, fnp.dot(c, x)), fnp.zeros_like(x), x)[1], V, True),
     "length 0": (lambda x: fdl.scan(lambda c, a: (c * a, c), x[0], fnp.zeros(0, np.float64)), V, True),
     "length 1": (lambda x: fdl.scan(lambda c, a: (c * a, c), x[0], x[1:2]), V, True),
-    "no trip": (lambda x: fdl.fori_loop(3, 3, lambda i, c: c * 2, x) + fdl.while_loop(lambda c: c > 1e9, lambda c: c * 2, 1.0) * x, V, True),
+    "no trip": (lambda x: fdl.fori_loop(3, 3, lambda i, c: c * 2, x) + fdl.while_loop(lambda c: c > 1e9,
+        lambda c: c * 2, 1.0) * x, V, True),
     "cond in while": (
         lambda x: fdl.while_loop(
             lambda s: s[0] < 5, lambda s: (s[0] + 1, fdl.cond(s[0] % 2 == 0, fnp.sin, lambda v: v * 1.5, s[1])), (0, x)
@@ -96,6 +97,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Any, bool]] = {
         lambda x: fdl.cond(x.sum() > 0, lambda: fdl.scan(lambda c, a: (c * a, c), 2.0 * x[0], x)[1], lambda: x), V, True,
     ),
     "carry unchanged": (lambda x: fdl.scan(lambda c, a: ((c[0], c[1] + c[0] * a), None), (x[0], x[1]), x)[0], V, True),
+    "powers": (lambda x: fdl.cond(x > 0.5, lambda: x**2, lambda: x**3), np.float64(0.7), True),
     "swap": (lambda x: fdl.scan(lambda c, a: ((c[1], c[0] * a), c[0]), (x[0], x[1]), x), V, True),
 }  # fmt: skip
 
@@ -205,7 +207,9 @@ def test_no_error_and_no_callback_from_the_branch_not_taken() -> None:
 def test_each_lane_of_a_while_ends_by_itself() -> None:
     def steps(n: Any) -> Any:
         """The length of the Collatz sequence."""
-        return fdl.while_loop(lambda s: s[0] > 1, lambda s: (fnp.where(s[0] % 2 == 0, s[0] // 2, 3 * s[0] + 1), s[1] + 1), (n, 0))[1]
+        return fdl.while_loop(
+            lambda s: s[0] > 1, lambda s: (fnp.where(s[0] % 2 == 0, s[0] // 2, 3 * s[0] + 1), s[1] + 1), (n, 0)
+        )[1]
 
     starts = np.array([1, 2, 7, 27, 3], np.int32)
     for f in (fdl.vmap(steps), fdl.jit(fdl.vmap(steps))):
@@ -239,7 +243,10 @@ def test_pytrees_are_carried() -> None:
     init = {"n": None, "a": [np.float32(1.0), (2.0, True)]}
 
     def step(c: Any, x: Any) -> Any:
-        return {"n": None, "a": [c["a"][0] * x["u"], (c["a"][1][0] + x["v"][0], ~c["a"][1][1])]}, {"out": x["v"][0], "none": None}
+        return {"n": None, "a": [c["a"][0] * x["u"], (c["a"][1][0] + x["v"][0], ~c["a"][1][1])]}, {
+            "out": x["v"][0],
+            "none": None,
+        }
 
     xs = {"u": np.arange(1, 4, dtype=np.float32), "v": (np.arange(3, dtype=np.float32),)}
     for f in (fdl.scan, fdl.jit(fdl.scan, static_argnums=0)):
@@ -260,7 +267,12 @@ def test_map_and_switch() -> None:
     assert fdl.map(lambda x: (x, x.sum()), fnp.ones((2, 3)))[1].tolist() == [3.0, 3.0]
     pick = fdl.jit(lambda i, x: fdl.switch(i, [lambda v: v, lambda v: -v, lambda v: v * 10], x))
     assert [float(pick(i, 2.0)) for i in (-5, 0, 1, 2, 7)] == [2.0, 2.0, -2.0, 20.0, 20.0]
-    assert fdl.vmap(lambda i: fdl.switch(i, [lambda: 1.0, lambda: 2.0]))(np.array([0, 1, 5, -1])).tolist() == [1.0, 2.0, 2.0, 1.0]
+    assert fdl.vmap(lambda i: fdl.switch(i, [lambda: 1.0, lambda: 2.0]))(np.array([0, 1, 5, -1])).tolist() == [
+        1.0,
+        2.0,
+        2.0,
+        1.0,
+    ]
     assert float(fdl.cond(3, lambda: 1.0, lambda: 2.0)) == 1.0 and float(fdl.cond(0.0, lambda: 1.0, lambda: 2.0)) == 2.0
 
 
@@ -292,3 +304,12 @@ def test_a_long_scan_is_one_loop() -> None:
     x = fnp.ones(100_000)
     assert float(f(x)) == pytest.approx(2.0)
     assert [e.primitive.name for e in f.lower(x).program.equations] == ["convert", "scan"]
+
+
+def test_buffers_that_share_an_address_keep_their_own_values() -> None:
+    """The smallest program in which a load of one loop's carry was taken for a load of the next one's, at the same place."""
+
+    def f(x: Any) -> Any:
+        return fdl.scan(lambda c, a: (c * x, None), fnp.ones_like(x), fnp.arange(1.0, 4.0))[0] * 3 / x**2
+
+    assert float(fdl.jit(fdl.grad(f))(2.0)) == pytest.approx(3.0)

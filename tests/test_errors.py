@@ -89,7 +89,8 @@ TABLE: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "not an array under vmap": (lambda: fdl.vmap(loss)(GOOD, "abc"), TypeError, ["vmap(loss)", "x", "'abc'"]),
     "a NumPy array of objects": (lambda: fdl.jit(loss)({"w": np.array([{}])}, X), TypeError, ["params['w']", "dtype object"]),
     "an output that is no array": (lambda: fdl.jit(lambda x: {"a": [x, "no"]})(1.0), TypeError, ["output['a'][1]", "'no'"]),
-    "integer gradient": (lambda: fdl.grad(loss)({"w": np.ones((3, 2), int)}, X), TypeError, ["grad(loss)", "params['w']", "int64", "argnums"]),
+    "integer gradient": (lambda: fdl.grad(loss)({"w": np.ones((3, 2), int)}, X), TypeError, ["grad(loss)", "params['w']",
+        "int64", "argnums"]),
     "a gradient of a vector": (lambda: fdl.grad(lambda x: x * 2)(X), ValueError, ["grad", "scalar", "(2, 3)"]),
     "a gradient of a tree": (lambda: fdl.grad(lambda x: (x, x))(1.0), ValueError, ["grad", "one scalar", "has_aux"]),
     "a gradient of an integer": (lambda: fdl.grad(lambda x: fnp.argmax(x))(X), TypeError, ["grad", "int32"]),
@@ -120,7 +121,8 @@ TABLE: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     # jit
     "donated": (read_donated, RuntimeError, ["donated", "jit", "read_donated", "donate_argnums"]),
     "unhashable static": (
-        lambda: fdl.jit(by_name(lambda x, sizes: x, "f"), static_argnums=1)(1.0, [2]), TypeError, ["jit(f)", "sizes", "[2]", "list", "tuple"],
+        lambda: fdl.jit(by_name(lambda x, sizes: x, "f"), static_argnums=1)(1.0, [2]), TypeError, ["jit(f)", "sizes", "[2]",
+            "list", "tuple"],
     ),
     "unhashable static by name": (
         lambda: fdl.jit(by_name(lambda x, sizes: x, "f"), static_argnames="sizes")(1.0, sizes={}), TypeError, ["sizes", "{}", "hashable"],
@@ -147,11 +149,13 @@ TABLE: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "cotangent": (lambda: fdl.vjp(lambda x: {"y": x}, X)[1](X), ValueError, ["cotangent", "'y'"]),
     "cotangent shape": (lambda: fdl.vjp(lambda x: x, X)[1](X.T), ValueError, ["cotangent", "(3, 2)", "(2, 3)"]),
     "reverse through while": (
-        lambda: fdl.grad(lambda x: fdl.while_loop(lambda s: s < 9.0, lambda s: s * 2, x))(1.0), RuntimeError, ["while_loop", "fdl.scan", "jvp"],
+        lambda: fdl.grad(lambda x: fdl.while_loop(lambda s: s < 9.0, lambda s: s * 2, x))(1.0), RuntimeError, ["while_loop",
+            "fdl.scan", "jvp"],
     ),
     # control flow
     "cond pred": (lambda: fdl.cond(X > 1, lambda: 1, lambda: 2), ValueError, ["cond", "scalar", "(2, 3)", "where"]),
-    "cond shapes": (lambda: fdl.cond(True, by_name(lambda: X, "yes"), by_name(lambda: X[0], "no")), ValueError, ["cond", "yes", "f32[2,3]", "no", "f32[3]"]),
+    "cond shapes": (lambda: fdl.cond(True, by_name(lambda: X, "yes"), by_name(lambda: X[0], "no")), ValueError, ["cond",
+        "yes", "f32[2,3]", "no", "f32[3]"]),
     "cond dtypes": (lambda: fdl.cond(True, lambda: X, lambda: X > 1), ValueError, ["cond", "f32[2,3]", "bool[2,3]"]),
     "cond structures": (lambda: fdl.cond(True, lambda: {"a": 1.0}, lambda: [1.0]), ValueError, ["cond", "structures"]),
     "switch index": (lambda: fdl.switch(0.5, [lambda: 1.0]), TypeError, ["switch", "integer"]),
@@ -164,19 +168,22 @@ TABLE: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
     "scan nothing": (lambda: fdl.scan(lambda c, x: (c, None), 0.0), ValueError, ["scan", "length"]),
     "scan scalar": (lambda: fdl.scan(lambda c, x: (c, None), 0.0, 1.0), ValueError, ["xs", "0-d"]),
     "while test": (lambda: fdl.while_loop(lambda s: s, lambda s: s, 1.0), TypeError, ["while_loop", "one bool", "f32[]"]),
-    "while carry": (lambda: fdl.while_loop(lambda s: s.sum() > 0, lambda s: s[:1], fnp.ones(3)), ValueError, ["while_loop", "f32[3]", "f32[1]"]),
+    "while carry": (lambda: fdl.while_loop(lambda s: s.sum() > 0, lambda s: s[:1], fnp.ones(3)), ValueError, ["while_loop",
+        "f32[3]", "f32[1]"]),
     "fori bounds": (lambda: fdl.fori_loop(0, "x", lambda i, c: c, 0.0), TypeError, ["fori_loop", "'x'"]),
     "fori float bounds": (lambda: fdl.fori_loop(0, 2.5, lambda i, c: c, 0.0), TypeError, ["fori_loop", "2.5"]),
     "in a loop's body": (lambda: fdl.scan(lambda c, x: (c + x @ c, x), fnp.ones(2), X), ValueError, ["matmul", "(3,)", "(2,)"]),
     # indices
     "index": (lambda: fnp.ones(3)[3], IndexError, ["index 3", "axis 0", "size 3"]),
-    "index static array": (lambda: X[0][fnp.asarray([0])] + fnp.ones((2, 3))[:, np.array([0, -4])], IndexError, ["index -4", "axis 1", "size 3"]),
+    "index static array": (lambda: X[0][fnp.asarray([0])] + fnp.ones((2, 3))[:, np.array([0, -4])], IndexError, ["index -4",
+        "axis 1", "size 3"]),
     "index array": (lambda: fnp.ones((2, 3))[fnp.asarray([0, 2])], IndexError, ["index 2", "axis 0", "size 2"]),
     "too many": (lambda: fnp.ones(3)[0, 0], IndexError, ["too many", "2", "(3,)"]),
     "index in jit": (lambda: fdl.jit(lambda x, i: x[i])(fnp.ones(3), 7), IndexError, ["index 7", "axis 0", "size 3"]),
     "update in jit": (lambda: fdl.jit(lambda x, i: x.at[i].set(1.0))(fnp.ones(3), -4), IndexError, ["index", "axis 0", "size 3"]),
     "index mode": (lambda: fnp.ones(3).at[0].get(mode="never"), ValueError, ["mode", "'never'", "clip"]),
-    "callback shape": (lambda: fdl.pure_callback(by_name(lambda x: x[:1], "g"), X, X), ValueError, ["pure_callback(g)", "(1, 3)", "f32[2,3]"]),
+    "callback shape": (lambda: fdl.pure_callback(by_name(lambda x: x[:1], "g"), X, X), ValueError, ["pure_callback(g)",
+        "(1, 3)", "f32[2,3]"]),
     "eval_shape": (lambda: fdl.eval_shape(loss, {"w": object()}, X), TypeError, ["loss", "params['w']"]),
 }  # fmt: skip
 
@@ -190,7 +197,12 @@ def test_messages(name: str) -> None:
     missing = [p for p in parts if p not in message]
     assert not missing, f"{missing} not in: {message}"
     # Every error of fdl's own that is raised on the way through the user's code names the user's line.
-    if isinstance(caught.value, FdlError) and "sortable" not in message and "pure_callback" not in message and "while_loop has" not in message:
+    if (
+        isinstance(caught.value, FdlError)
+        and "sortable" not in message
+        and "pure_callback" not in message
+        and "while_loop has" not in message
+    ):
         assert "test_errors.py" in message, message
     # And nothing is left broken.
     assert is_evaluating() and not leaks
@@ -225,7 +237,9 @@ def test_the_leak_names_where_it_was_made() -> None:
         return x
 
     fdl.jit(f)(1.0)
-    with pytest.raises(RuntimeError, match=rf"made at .*test_errors\.py:{line_of(test_the_leak_names_where_it_was_made, '# made here')}"):
+    with pytest.raises(
+        RuntimeError, match=rf"made at .*test_errors\.py:{line_of(test_the_leak_names_where_it_was_made, '# made here')}"
+    ):
         leaks.pop() + 1.0
 
 

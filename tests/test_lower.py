@@ -229,7 +229,10 @@ CASES: dict[str, tuple[Callable[..., Sequence[Any]], tuple[Type, ...]]] = {
         lambda x, y: [x, x, elementwise.add(x, y), shape.reshape(y, (4,)), np.float32(3)], (typed(2, 2), typed(2, 2)),
     ),
     "empty": (
-        lambda x, y: [reduce.reduce_sum(x, (0,)), contract.dot_general(y, x, ((1,), (0,)), ((), ())), shape.pad(x, np.float32(1), ((1, 0, 0), (0, 0, 0)))],
+        lambda x, y: [
+            reduce.reduce_sum(x, (0,)), contract.dot_general(y, x, ((1,), (0,)), ((), ())),
+            shape.pad(x, np.float32(1), ((1, 0, 0), (0, 0, 0))),
+        ],
         (typed(0, 3), typed(2, 0)),
     ),
 }
@@ -281,14 +284,14 @@ def test_carries_that_change_places() -> None:
 
 
 def test_a_training_loop_updates_its_parameters_in_place() -> None:
-    body = program(_train, typed(16, 4), typed(4), typed(16, 16), typed(16, 4))
-    p = program(scan_of(body, 0, 2, 3), typed(16, 4), typed(4), typed(3, 16, 16), typed(3, 16, 4))
+    body = program(_train, typed(16, 4), typed(4), typed(12, 16), typed(12, 4))
+    p = program(scan_of(body, 0, 2, 3), typed(16, 4), typed(4), typed(3, 12, 16), typed(3, 12, 4))
     routine = agree(p)[-1]
     loop = next(s for s in routine.body if isinstance(s, For) and s.kind == "serial")
     stored = {s.buffer.name for s in walk(loop.body) if isinstance(s, Store)}
     assert {"out0", "out1"} <= stored
     # Nothing of the size of the weights but their gradient: no copy of the carry.
-    assert [s.buffer.shape for s in walk(loop.body) if isinstance(s, Alloc)].count((16, 4)) <= 2
+    assert [s.buffer.shape for s in walk(loop.body) if isinstance(s, Alloc)].count((16, 4)) == 1
 
 
 def test_indexed_update_in_a_loop_is_in_place() -> None:
@@ -550,12 +553,12 @@ def test_groups_match_products(sizes: list[int], rnd: random.Random) -> None:
 
 X = Buffer("x", F4, (12, 8), "input")
 Y = Buffer("y", F4, (12, 8), "output")
-I, J = Var("i", INDEX), Var("j", INDEX)
+ROW, COLUMN = Var("i", INDEX), Var("j", INDEX)
 
 
 def _copy_nest() -> For:
-    inner = For(J, Const(8, INDEX), (Store(Y, (I, J), Load(X, (I, J))),), "parallel")
-    return For(I, Const(12, INDEX), (inner,), "parallel")
+    inner = For(COLUMN, Const(8, INDEX), (Store(Y, (ROW, COLUMN), Load(X, (ROW, COLUMN))),), "parallel")
+    return For(ROW, Const(12, INDEX), (inner,), "parallel")
 
 
 def _routine(*body: Stmt) -> Routine:
@@ -588,19 +591,19 @@ def test_a_split_reduction_is_a_reduction_of_reductions() -> None:
 def test_slabs() -> None:
     def accesses(position: Any, extent: int = 8) -> list[Any]:
         store = Store(Buffer("y", F4, (96,)), (position,), Const(0.0, F4))
-        nest = For(I, Const(12, INDEX), (For(J, Const(extent, INDEX), (store,), "parallel"),), "parallel")
+        nest = For(ROW, Const(12, INDEX), (For(COLUMN, Const(extent, INDEX), (store,), "parallel"),), "parallel")
         known = ranges_in((nest,))
         return [summarise(nest, known).accesses["y"], known]
 
     def of(position: Any, extent: int = 8) -> Slab | None:
         found, known = accesses(position, extent)
-        return slab(found, I, 12, (), known)
+        return slab(found, ROW, 12, (), known)
 
-    assert of(add(mul(I, 8), J)) == Slab(8)
-    assert of(add(mul(J, 12), I)) == Slab(1, 12)
-    assert of(add(I, J)) is None
-    assert of(J) is None
-    assert of(add(mul(I, 8), mul(J, 2))) is None
+    assert of(add(mul(ROW, 8), COLUMN)) == Slab(8)
+    assert of(add(mul(COLUMN, 12), ROW)) == Slab(1, 12)
+    assert of(add(ROW, COLUMN)) is None
+    assert of(COLUMN) is None
+    assert of(add(mul(ROW, 8), mul(COLUMN, 2))) is None
 
 
 def test_elementwise_lowering_is_the_identity_for_copies() -> None:

@@ -48,8 +48,10 @@ def same(got: Any, want: Any, rtol: float = 1e-12, dtype: bool = True) -> None:
 # --- elementwise ----------------------------------------------------------------------------------
 
 UNARY: dict[str, tuple[float, float]] = {
-    "negative": (-3, 3), "abs": (-3, 3), "sign": (-3, 3), "exp": (-3, 3), "exp2": (-3, 3), "expm1": (-1, 1), "log": (0.1, 9), "log1p": (-0.9, 3),
-    "sqrt": (0, 9), "cbrt": (-9, 9), "sin": (-9, 9), "cos": (-9, 9), "tan": (-1, 1), "arcsin": (-1, 1), "arccos": (-1, 1), "arctan": (-9, 9),
+    "negative": (-3, 3), "abs": (-3, 3), "sign": (-3, 3), "exp": (-3, 3), "exp2": (-3, 3), "expm1": (-1, 1), "log": (0.1, 9),
+    "log1p": (-0.9, 3),
+    "sqrt": (0, 9), "cbrt": (-9, 9), "sin": (-9, 9), "cos": (-9, 9), "tan": (-1, 1), "arcsin": (-1, 1), "arccos": (-1, 1),
+    "arctan": (-9, 9),
     "sinh": (-3, 3), "cosh": (-3, 3), "tanh": (-3, 3), "arcsinh": (-9, 9), "arccosh": (1, 9), "arctanh": (-0.9, 0.9), "floor": (-3, 3),
     "ceil": (-3, 3), "trunc": (-3, 3), "rint": (-3, 3), "square": (-3, 3), "reciprocal": (0.5, 3), "isfinite": (-1, 1), "isnan": (-1, 1),
     "isinf": (-1, 1), "logical_not": (-1, 1), "positive": (-1, 1),
@@ -69,7 +71,19 @@ def test_unary(name: str) -> None:
         assert getattr(fnp, name)(np.arange(3)).dtype == np.float32  # the default float
 
 
-BINARY = ["add", "subtract", "multiply", "maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+BINARY = [
+    "add",
+    "subtract",
+    "multiply",
+    "maximum",
+    "minimum",
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+]
 
 
 @pytest.mark.parametrize("name", [*BINARY, "divide", "arctan2", "logaddexp", "fmod", "remainder", "floor_divide", "power"])
@@ -112,7 +126,18 @@ def test_integers(dtype: str) -> None:
 
 def test_booleans() -> None:
     x, y = np.array([True, True, False, False]), np.array([True, False, True, False])
-    for name in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "add", "multiply", "maximum", "equal"):
+    for name in (
+        "logical_and",
+        "logical_or",
+        "logical_xor",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "add",
+        "multiply",
+        "maximum",
+        "equal",
+    ):
         same(getattr(fnp, name)(x, y), getattr(np, name)(x, y))
     same(~fnp.asarray(x), ~x)
     same(fnp.logical_and(np.array([0.0, 2.0]), 3), np.array([False, True]))
@@ -148,13 +173,31 @@ def test_weak_scalars() -> None:
     assert fnp.sum(fnp.ones(3, "u8")).dtype == np.uint32 and fnp.mean(fnp.ones(3, "i8")).dtype == np.float32
 
 
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow, operator.lt, operator.eq, operator.ne]
+OPERATORS = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.floordiv,
+    operator.mod,
+    operator.pow,
+    operator.lt,
+    operator.eq,
+    operator.ne,
+]
 
 
 @pytest.mark.parametrize("op", OPERATORS, ids=lambda f: f.__name__)
 def test_operators_with_numpy_on_either_side(op: Callable[[Any, Any], Any]) -> None:
     x, y = sample((2, 3), seed=1, low=0.5), sample((3,), seed=2, low=0.5)
-    for a, b in ((x, fnp.asarray(y)), (fnp.asarray(x), y), (np.float64(1.5), fnp.asarray(y)), (fnp.asarray(x), np.float32(2)), (2, fnp.asarray(y)), (fnp.asarray(x), 1.5)):
+    for a, b in (
+        (x, fnp.asarray(y)),
+        (fnp.asarray(x), y),
+        (np.float64(1.5), fnp.asarray(y)),
+        (fnp.asarray(x), np.float32(2)),
+        (2, fnp.asarray(y)),
+        (fnp.asarray(x), 1.5),
+    ):
         got = op(a, b)
         assert isinstance(got, fdl.Array)
         same(got, op(np.asarray(a), np.asarray(b)))
@@ -166,7 +209,12 @@ def test_operators_with_numpy_on_either_side(op: Callable[[Any, Any], Any]) -> N
 def test_more_operators() -> None:
     x, m = fnp.asarray([5, -7]), np.array([[1.0, 2.0], [3.0, 4.0]])
     assert [v.tolist() for v in divmod(x, 3)] == [[1, -3], [2, 2]] and (-x).tolist() == [-5, 7] and abs(x).tolist() == [5, 7]
-    assert (x << 1).tolist() == [10, -14] and (x >> 1).tolist() == [2, -4] and (6 & x).tolist() == [4, 0] and (~x).tolist() == [-6, 6]
+    assert (
+        (x << 1).tolist() == [10, -14]
+        and (x >> 1).tolist() == [2, -4]
+        and (6 & x).tolist() == [4, 0]
+        and (~x).tolist() == [-6, 6]
+    )
     assert isinstance(m @ fnp.asarray(m), fdl.Array)
     same(m @ fnp.asarray(m), m @ m)
     same(np.array([1, 2]) @ fnp.asarray(m), np.array([1, 2]) @ m)
@@ -179,7 +227,7 @@ def test_more_operators() -> None:
     assert np.add(m, fnp.asarray(m)).tolist() == (m + m).tolist() and isinstance(np.exp(fnp.ones(2)), fdl.Array)
     assert np.sum(fnp.ones((2, 3)), axis=0).tolist() == [2.0, 2.0, 2.0] and np.shape(fnp.ones((2, 3))) == (2, 3)
     assert np.array_equal(fnp.arange(3), [0, 1, 2]) and np.allclose(fnp.ones(2), 1.0)
-    assert (fnp.ones(3) + [1, 2, 3]).tolist() == [2.0, 3.0, 4.0]
+    assert (fnp.ones(3) + [1, 2, 3]).tolist() == [2.0, 3.0, 4.0]  # noqa: RUF005
 
 
 # --- reductions -----------------------------------------------------------------------------------
@@ -228,13 +276,18 @@ def test_rearrangements() -> None:
     pairs: list[tuple[Any, Any]] = [
         (fnp.reshape(x, (4, -1)), x.reshape(4, -1)), (fnp.asarray(x).reshape(6, 4), x.reshape(6, 4)), (fnp.ravel(x), x.ravel()),
         (fnp.transpose(x), x.T), (fnp.transpose(x, (1, -1, 0)), x.transpose(1, -1, 0)), (fnp.asarray(x).T, x.T), (fnp.asarray(x).mT, x.mT),
-        (fnp.swapaxes(x, 0, -1), x.swapaxes(0, -1)), (fnp.moveaxis(x, 0, -1), np.moveaxis(x, 0, -1)), (fnp.expand_dims(x, (0, -1)), x[None, ..., None]),
-        (fnp.squeeze(x[:1, :, :1]), x[0, :, 0]), (fnp.squeeze(x[:1], 0), x[0]), (fnp.flip(x, (0, 2)), np.flip(x, (0, 2))), (fnp.flip(x), np.flip(x)),
+        (fnp.swapaxes(x, 0, -1), x.swapaxes(0, -1)), (fnp.moveaxis(x, 0, -1), np.moveaxis(x, 0, -1)),
+        (fnp.expand_dims(x, (0, -1)), x[None, ..., None]),
+        (fnp.squeeze(x[:1, :, :1]), x[0, :, 0]), (fnp.squeeze(x[:1], 0), x[0]), (fnp.flip(x, (0, 2)), np.flip(x, (0, 2))),
+        (fnp.flip(x), np.flip(x)),
         (fnp.concatenate([x, x], -1), np.concatenate([x, x], -1)), (fnp.concatenate([x, x[0]], None), np.concatenate([x, x[0]], None)),
-        (fnp.stack([x, x], 1), np.stack([x, x], 1)), (fnp.pad(x, ((1, 0), (0, 2), (1, 1)), 7), np.pad(x, ((1, 0), (0, 2), (1, 1)), constant_values=7)),
-        (fnp.tile(x, (2, 1, 3)), np.tile(x, (2, 1, 3))), (fnp.tile(x[0, 0], (2, 2)), np.tile(x[0, 0], (2, 2))), (fnp.repeat(x, 3, 1), np.repeat(x, 3, 1)),
+        (fnp.stack([x, x], 1), np.stack([x, x], 1)),
+        (fnp.pad(x, ((1, 0), (0, 2), (1, 1)), 7), np.pad(x, ((1, 0), (0, 2), (1, 1)), constant_values=7)),
+        (fnp.tile(x, (2, 1, 3)), np.tile(x, (2, 1, 3))), (fnp.tile(x[0, 0], (2, 2)), np.tile(x[0, 0], (2, 2))),
+        (fnp.repeat(x, 3, 1), np.repeat(x, 3, 1)),
         (fnp.repeat(x, 2), np.repeat(x, 2)), (fnp.roll(x, 2, 1), np.roll(x, 2, 1)), (fnp.roll(x, -5), np.roll(x, -5)),
-        (fnp.broadcast_to(x[:, :1], x.shape), np.broadcast_to(x[:, :1], x.shape)), (fnp.clip(x, -1, 1), np.clip(x, -1, 1)), (fnp.round(x, 1), np.round(x, 1)),
+        (fnp.broadcast_to(x[:, :1], x.shape), np.broadcast_to(x[:, :1], x.shape)), (fnp.clip(x, -1, 1), np.clip(x, -1, 1)),
+        (fnp.round(x, 1), np.round(x, 1)),
         (fnp.tril(x), np.tril(x)), (fnp.triu(x, 1), np.triu(x, 1)), (fnp.outer(x[0, 0], x[0, 1]), np.outer(x[0, 0], x[0, 1])),
         (fnp.take(x, np.array([1, 0, -1]), 1), np.take(x, np.array([1, 0, -1]), 1)), (fnp.take(x, 5), np.take(x, 5)),
         (fnp.take_along_axis(x, np.argsort(x, 1), 1), np.take_along_axis(x, np.argsort(x, 1), 1)),
@@ -250,12 +303,18 @@ def test_rearrangements() -> None:
 def test_creation() -> None:
     pairs: list[tuple[Any, Any]] = [
         (fnp.zeros((2, 3)), np.zeros((2, 3), "f4")), (fnp.ones(3, "i8"), np.ones(3, "i1")), (fnp.full((2,), 7), np.full(2, 7, "i4")),
-        (fnp.arange(5), np.arange(5, dtype="i4")), (fnp.arange(1, 9, 3), np.arange(1, 9, 3, dtype="i4")), (fnp.arange(3.0), np.arange(3.0, dtype="f4")),
-        (fnp.arange(5, 0, -2, dtype="f64"), np.arange(5, 0, -2, dtype="f8")), (fnp.eye(3, 4, 1), np.eye(3, 4, 1, dtype="f4")), (fnp.identity(2), np.eye(2, dtype="f4")),
-        (fnp.linspace(0, 1, 5), np.linspace(0, 1, 5, dtype="f4")), (fnp.zeros_like(np.ones(2, "i8")), np.zeros(2, "i8")), (fnp.asarray([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]], "i4")),
-        (fnp.asarray([1, 2.5]), np.array([1, 2.5], "f4")), (fnp.asarray([True, False]), np.array([True, False])), (fnp.asarray(3), np.array(3, "i4")),
-        (fnp.asarray([np.float64(1.0)]), np.array([1.0])), (fnp.asarray(2**40), np.array(2**40)), (fnp.asarray([2**40]), np.array([2**40])), (fnp.asarray([]), np.array([], "f4")),
-        (fnp.one_hot(np.array([0, 2, 5]), 3), np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]], "f4")), (fnp.asarray(np.arange(3, dtype=">i4")), np.arange(3, dtype="i4")),
+        (fnp.arange(5), np.arange(5, dtype="i4")), (fnp.arange(1, 9, 3), np.arange(1, 9, 3, dtype="i4")),
+        (fnp.arange(3.0), np.arange(3.0, dtype="f4")),
+        (fnp.arange(5, 0, -2, dtype="f64"), np.arange(5, 0, -2, dtype="f8")), (fnp.eye(3, 4, 1), np.eye(3, 4, 1, dtype="f4")),
+        (fnp.identity(2), np.eye(2, dtype="f4")),
+        (fnp.linspace(0, 1, 5), np.linspace(0, 1, 5, dtype="f4")), (fnp.zeros_like(np.ones(2, "i8")), np.zeros(2, "i8")),
+        (fnp.asarray([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]], "i4")),
+        (fnp.asarray([1, 2.5]), np.array([1, 2.5], "f4")), (fnp.asarray([True, False]), np.array([True, False])),
+        (fnp.asarray(3), np.array(3, "i4")),
+        (fnp.asarray([np.float64(1.0)]), np.array([1.0])), (fnp.asarray(2**40), np.array(2**40)),
+        (fnp.asarray([2**40]), np.array([2**40])), (fnp.asarray([]), np.array([], "f4")),
+        (fnp.one_hot(np.array([0, 2, 5]), 3), np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]], "f4")),
+        (fnp.asarray(np.arange(3, dtype=">i4")), np.arange(3, dtype="i4")),
         (fnp.asarray([fnp.ones(2), fnp.zeros(2)]), np.array([[1, 1], [0, 0]], "f4")),
     ]  # fmt: skip
     for got, want in pairs:
@@ -274,13 +333,18 @@ def test_creation() -> None:
 BASE = sample((4, 3, 5))
 INDICES: dict[str, Any] = {
     "int": 2, "negative": -1, "ints": (1, -2, 3), "slice": slice(1, 3), "strided": slice(None, None, 2), "reversed": slice(None, None, -1),
-    "negative stride": slice(-1, 0, -2), "past the end": slice(2, 99), "empty": slice(3, 1), "ellipsis": Ellipsis, "last": (..., 1), "middle": (0, ..., slice(1, None)),
+    "negative stride": slice(-1, 0, -2), "past the end": slice(2, 99), "empty": slice(3, 1), "ellipsis": Ellipsis,
+    "last": (..., 1), "middle": (0, ..., slice(1, None)),
     "new": None, "new inside": (slice(None), None, 1), "new last": (..., None), "mixed": (slice(None, None, -2), None, 0, slice(4, 1, -1)),
-    "array": np.array([0, 2, -1]), "matrix": np.array([[0, 1], [3, -4]]), "list": [1, 1, 0], "array second": (slice(None), np.array([0, 2])),
+    "array": np.array([0, 2, -1]), "matrix": np.array([[0, 1], [3, -4]]), "list": [1, 1, 0],
+    "array second": (slice(None), np.array([0, 2])),
     "two arrays": (np.array([0, 1]), np.array([2, -1])), "two arrays broadcast": (np.array([[0], [3]]), np.array([2, 1])),
-    "arrays apart": (np.array([0, 1]), slice(None), np.array([2, -1])), "array and int": (np.array([0, 1]), 1), "int and array": (1, slice(None), np.array([0, 4])),
-    "array after ellipsis": (..., np.array([0, 4, 4])), "array and new": (np.array([1, 0]), None, slice(1, 3)), "strided and array": (slice(None, None, -2), np.array([1, 1])),
-    "mask": np.array([True, False, True, True]), "mask of two": BASE[:, :, 0] > 0, "empty array": np.array([], np.int64), "0-d array": np.array(2), "numpy int": np.int8(-3),
+    "arrays apart": (np.array([0, 1]), slice(None), np.array([2, -1])), "array and int": (np.array([0, 1]), 1),
+    "int and array": (1, slice(None), np.array([0, 4])),
+    "array after ellipsis": (..., np.array([0, 4, 4])), "array and new": (np.array([1, 0]), None, slice(1, 3)),
+    "strided and array": (slice(None, None, -2), np.array([1, 1])),
+    "mask": np.array([True, False, True, True]), "mask of two": BASE[:, :, 0] > 0, "empty array": np.array([], np.int64),
+    "0-d array": np.array(2), "numpy int": np.int8(-3),
     "tuple of nothing": (),
 }  # fmt: skip
 
@@ -297,7 +361,13 @@ def test_indexing(name: str) -> None:
         changed = BASE.copy()
         changed[index] = values
         same(fnp.asarray(BASE).at[index].set(values), changed)
-        for method, ufunc in (("add", np.add), ("multiply", np.multiply), ("min", np.minimum), ("max", np.maximum), ("subtract", np.subtract)):
+        for method, ufunc in (
+            ("add", np.add),
+            ("multiply", np.multiply),
+            ("min", np.minimum),
+            ("max", np.maximum),
+            ("subtract", np.subtract),
+        ):
             changed = BASE.copy()
             ufunc.at(changed, index, values)
             same(getattr(fnp.asarray(BASE).at[index], method)(values), changed)
@@ -333,17 +403,35 @@ def test_modes() -> None:
     x = fnp.arange(4.0)
     i = np.array([0, 5, -6, -1])
     assert x.at[i].get(mode="clip").tolist()[:2] == [0.0, 3.0] and x.at[i].get(mode="wrap").tolist() == [0.0, 1.0, 2.0, 3.0]
-    assert x.at[i].get(mode="fill", fill_value=-1).tolist() == [0.0, -1.0, -1.0, 3.0] and np.isnan(x.at[i].get(mode="fill")[1].item())
+    assert x.at[i].get(mode="fill", fill_value=-1).tolist() == [0.0, -1.0, -1.0, 3.0] and np.isnan(
+        x.at[i].get(mode="fill")[1].item()
+    )
     assert x.at[i].set(9.0, mode="drop").tolist() == [9.0, 1.0, 2.0, 9.0]
-    assert x.at[np.array([1, 1, 1])].add(1.0).tolist() == [0.0, 4.0, 2.0, 3.0] and x.at[np.array([1, 1])].set(np.array([5.0, 6.0])).tolist()[1] == 6.0
-    assert x.at[2].divide(4).tolist()[2] == 0.5 and x.at[3].power(2).tolist()[3] == 9.0 and x.at[1:3].apply(fnp.negative).tolist() == [0.0, -1.0, -2.0, 3.0]
+    assert (
+        x.at[np.array([1, 1, 1])].add(1.0).tolist() == [0.0, 4.0, 2.0, 3.0]
+        and x.at[np.array([1, 1])].set(np.array([5.0, 6.0])).tolist()[1] == 6.0
+    )
+    assert (
+        x.at[2].divide(4).tolist()[2] == 0.5
+        and x.at[3].power(2).tolist()[3] == 9.0
+        and x.at[1:3].apply(fnp.negative).tolist() == [0.0, -1.0, -2.0, 3.0]
+    )
     assert fnp.zeros(3, "i8").at[1].set(2.7).tolist() == [0, 2, 0]
 
 
-slices = st.builds(slice, *[st.one_of(st.none(), st.integers(-6, 6))] * 2, st.one_of(st.none(), st.sampled_from([-3, -2, -1, 1, 2, 3])))
+slices = st.builds(
+    slice, *[st.one_of(st.none(), st.integers(-6, 6))] * 2, st.one_of(st.none(), st.sampled_from([-3, -2, -1, 1, 2, 3]))
+)
 
 
-@given(st.lists(st.one_of(slices, st.integers(-3, 2), st.just(None), st.just(Ellipsis), st.lists(st.integers(-3, 2), min_size=2, max_size=2)), max_size=4))
+@given(
+    st.lists(
+        st.one_of(
+            slices, st.integers(-3, 2), st.just(None), st.just(Ellipsis), st.lists(st.integers(-3, 2), min_size=2, max_size=2)
+        ),
+        max_size=4,
+    )
+)
 def test_random_indices(items: list[Any]) -> None:
     index = tuple(np.array(i) if isinstance(i, list) else i for i in items)
     try:
@@ -362,7 +450,8 @@ def test_random_indices(items: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("shapes", [
-    ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((5, 2, 3), (5, 3, 4)), ((2, 3), (5, 3, 4)), ((3,), (5, 3, 4)),
+    ((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((5, 2, 3), (3, 4)), ((5, 2, 3), (5, 3, 4)),
+    ((2, 3), (5, 3, 4)), ((3,), (5, 3, 4)),
     ((5, 2, 3), (3,)), ((5, 1, 2, 3), (6, 3, 4)), ((1, 2, 3), (5, 3, 4)), ((0, 3), (3, 4)), ((2, 0), (0, 4)),
 ], ids=str)  # fmt: skip
 def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
@@ -375,9 +464,12 @@ def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
 
 
 EINSUMS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("bij,bjk->bik", (5, 2, 3), (5, 3, 4)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ij->j", (2, 3)),
-    ("i,j->ij", (2,), (3,)), ("ij,ij->", (2, 3), (2, 3)), ("ij,kj->ki", (2, 3), (4, 3)), ("abc,cd,de->abe", (2, 3, 4), (4, 5), (5, 2)), ("i,i->i", (3,), (3,)),
-    ("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 6, 5)), (",i->i", (), (3,)), ("ij,k->ik", (2, 3), (4,)), ("bi, ij, bj -> b", (2, 3), (3, 4), (2, 4)),
+    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("bij,bjk->bik", (5, 2, 3), (5, 3, 4)), ("ij->ji", (2, 3)),
+    ("ij->", (2, 3)), ("ij->j", (2, 3)),
+    ("i,j->ij", (2,), (3,)), ("ij,ij->", (2, 3), (2, 3)), ("ij,kj->ki", (2, 3), (4, 3)),
+    ("abc,cd,de->abe", (2, 3, 4), (4, 5), (5, 2)), ("i,i->i", (3,), (3,)),
+    ("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 6, 5)), (",i->i", (), (3,)), ("ij,k->ik", (2, 3), (4,)),
+    ("bi, ij, bj -> b", (2, 3), (3, 4), (2, 4)),
 ]  # fmt: skip
 
 

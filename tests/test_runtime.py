@@ -459,6 +459,31 @@ def test_fork_gives_the_child_a_fresh_pool(variant: str) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_while_another_thread_holds_the_lock_of_first_use() -> None:
+    done = script("""
+        import os, threading, time
+        started = threading.Event()
+        @runtime.once
+        def slow():
+            started.set()
+            time.sleep(0.5)
+            return 1
+        thread = threading.Thread(target=slow)
+        thread.start()
+        started.wait()
+        pid = os.fork()
+        if pid == 0:
+            threading.Timer(20, os._exit, [2]).start()
+            assert slow() == 1 and runtime.get_num_threads() > 0
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        thread.join()
+        print("fine")
+    """)
+    assert done.stdout.strip() == "fine", done.stderr
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_exit_with_busy_workers_and_callers(variant: str) -> None:
     """The interpreter ends while workers spin, and while a daemon thread is inside a program."""

@@ -13,7 +13,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -100,7 +100,11 @@ def integer_rows() -> Iterator[Row]:
         for name, (function, exact) in BINARY.items():
             expected = [wrap(exact(x, y), d) for x, y in zip(a, b, strict=True)]
             yield Row(f"{name}.{d}", function, (np.array(a, d), np.array(b, d)), np.array(expected, d))
-        for name, function, one in (("neg", e.neg, lambda x: -x), ("abs", e.abs, abs), ("sign", e.sign, lambda x: (x > 0) - (x < 0))):
+        for name, function, one in (
+            ("neg", e.neg, lambda x: -x),
+            ("abs", e.abs, abs),
+            ("sign", e.sign, lambda x: (x > 0) - (x < 0)),
+        ):
             yield Row(f"{name}.{d}", function, (np.array(edges, d),), np.array([wrap(one(x), d) for x in edges], d))
         amounts = sorted({n for n in (low, -width, -1, 0, 1, width - 1, width, width + 1, 2 * width, high) if low <= n <= high})
         xs = [n for n in edges if n] + [high // 3]
@@ -144,7 +148,7 @@ def conversion_rows() -> Iterator[Row]:
         for d in FLOATS:
             # The half types by way of float32, as every backend does.
             by_way = [Fraction(nearest(Fraction(int(v)), dtypes.float32)) if d in HALVES else Fraction(int(v)) for v in n]
-            yield Row(f"{source} to {d}", _to(d), (x,), _rounded([*by_way], d))
+            yield Row(f"{source} to {d}", _to(d), (x,), _rounded(by_way, d))
     # Wider floats to narrower ones: to the nearest, ties to even, once (not by way of float32), gradually into subnormals.
     for source in (dtypes.float32, dtypes.float64):
         for d in FLOATS:
@@ -154,9 +158,11 @@ def conversion_rows() -> Iterator[Row]:
             half, smallest = 2.0**-precision, float(dtypes_smallest(d))
             with np.errstate(over="ignore", under="ignore"):
                 x = np.array(
-                    [1 + half, 1 + 3 * half, 1 + half * (1 + 2.0**-12), 1 + half * (1 - 2.0**-12), 1 + half * (1 + 2.0**-28)]
-                    + [smallest, smallest / 2, smallest * 0.500001, smallest * 1.5, smallest * 2.5, -smallest / 2, -smallest * 0.75]
-                    + [smallest * 127.5, 65504.0, 65519.9, 65520.0, 3.38e38, 3.3961775292304601e38, 3.4028235677973366e38, 0.1, -1 / 3]
+                    [
+                        *(1 + half * v for v in (1, 3, 1 + 2.0**-12, 1 - 2.0**-12, 1 + 2.0**-28)),
+                        *(smallest * v for v in (1, 0.5, 0.500001, 1.5, 2.5, -0.5, -0.75, 127.5)),
+                        *(65504.0, 65519.9, 65520.0, 3.38e38, 3.3961775292304601e38, 3.4028235677973366e38, 0.1, -1 / 3),
+                    ]
                 ).astype(source)
             expected = _rounded([Fraction(float(v)) if np.isfinite(v) else None for v in x], d, x)
             yield Row(f"{source} to {d}", _to(d), (x,), expected)
@@ -179,7 +185,7 @@ def _saturated(x: float, d: DType) -> int:
     return int(info.max) if x == np.inf else int(info.min) if x == -np.inf else min(max(int(x), int(info.min)), int(info.max))
 
 
-def _rounded(values: list[Fraction | None], d: DType, otherwise: Array | None = None) -> Array:
+def _rounded(values: Sequence[Fraction | None], d: DType, otherwise: Array | None = None) -> Array:
     """The values of `d` nearest to exact ones; `otherwise` where there is none. What rounds to 0 keeps its sign."""
     out = []
     for k, v in enumerate(values):
@@ -206,12 +212,20 @@ def special_rows() -> Iterator[Row]:
             yield Row(f"{name}.{d}", lambda x, y, f=function: e.add(f(x, y), e.scalar_like(0, x)), (a, b), expected)
         yield Row(f"relu.{d}", nn.relu, (np.array([nan, inf, -inf, 0.0, 1.0, -1.0], d),), np.array([nan, inf, 0, 0, 1, 0], d))
         yield Row(f"sign.{d}", e.sign, (np.array(values, d),), np.array([nan, 1, -1, 0.0, -0.0, 1, -1, 1, -1], d))
-        x, y = (np.array(v, d) for v in ([7, -7, 7, -7, 5.5, -0.0, 0.0, 1, 1, -1, inf, 0], [3, 3, -3, -3, 2, 3, -3, inf, -inf, inf, 2, 0]))
+        x, y = (
+            np.array(v, d)
+            for v in ([7, -7, 7, -7, 5.5, -0.0, 0.0, 1, 1, -1, inf, 0], [3, 3, -3, -3, 2, 3, -3, inf, -inf, inf, 2, 0])
+        )
         rem = np.array([1, -1, 1, -1, 1.5, -0.0, 0.0, 1, 1, -1, nan, nan], d)
         yield Row(f"rem.{d}", e.rem, (x, y), rem)
         modulo = np.array([1, 2, -2, -1, 1.5, -0.0, 0.0, 1, -inf, inf, nan, nan], d)
         yield Row(f"x % y.{d}", fnp.remainder, (x, y), modulo)
-        yield Row(f"round.{d}", e.round, (np.array([0.5, 1.5, 2.5, -0.5, -1.5, nan, inf], d),), np.array([0, 2, 2, -0.0, -2, nan, inf], d))
+        yield Row(
+            f"round.{d}",
+            e.round,
+            (np.array([0.5, 1.5, 2.5, -0.5, -1.5, nan, inf], d),),
+            np.array([0, 2, 2, -0.0, -2, nan, inf], d),
+        )
         one, zero = np.array([1.0, -1.0, 0.0, nan], d), np.array([0.0, 0.0, 0.0, 0.0], d)
         yield Row(f"division by zero.{d}", e.div, (one, zero), np.array([inf, -inf, nan, nan], d))
         # What a simplifier might be tempted to: x * 0, x - x, x / x, x + 0, 0 - x.
@@ -243,7 +257,7 @@ def rounding_rows() -> Iterator[Row]:
         a, b = _sample(d, 45, 1), _sample(d, 45, 2)
         for name, (function, exact) in EXACT.items():
             pairs = zip(a.astype(np.float64), b.astype(np.float64), strict=True)
-            values: list[Fraction | None] = [exact(Fraction(float(x)), Fraction(float(y))) for x, y in pairs]
+            values = [exact(Fraction(float(x)), Fraction(float(y))) for x, y in pairs]
             yield Row(f"{name} rounds once.{d}", function, (a, b), _rounded(values, d))
         # One operation after another, each rounded, as NumPy does: nothing contracted, kept wide, reassociated or turned into another.
         c = _sample(d, 45, 3)
@@ -268,7 +282,9 @@ def subnormal_rows() -> Iterator[Row]:
         normal = {dtypes.float16: 2.0**-14, dtypes.float64: 2.0**-1022}.get(d, 2.0**-126)
         x = np.array([tiny, 3 * tiny, -5 * tiny, normal, normal - tiny, -normal, 2 * tiny], d)
         y = np.array([tiny, -tiny, 2 * tiny, -(normal - tiny), tiny, normal - tiny, -2 * tiny], d)
-        exact = [(Fraction(float(a)), Fraction(float(b))) for a, b in zip(x.astype(np.float64), y.astype(np.float64), strict=True)]
+        exact = [
+            (Fraction(float(a)), Fraction(float(b))) for a, b in zip(x.astype(np.float64), y.astype(np.float64), strict=True)
+        ]
         yield Row(f"add subnormals.{d}", e.add, (x, y), _rounded([a + b for a, b in exact], d))
         yield Row(f"subtract subnormals.{d}", e.sub, (x, y), _rounded([a - b for a, b in exact], d))
         yield Row(f"divide subnormals.{d}", e.div, (x, y), _rounded([a / b for a, b in exact], d))
@@ -408,7 +424,9 @@ def test_table_on_the_cuda_simulator(tmp_path: Path) -> None:
     code = "import pickle, sys, test_scalar_table as t\npickle.dump({f: t.simulated_cuda(f) for f in t.FAMILIES}, open(sys.argv[1], 'wb'))"
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", code, str(out)], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     with out.open("rb") as f:
         results = pickle.load(f)

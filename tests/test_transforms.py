@@ -278,14 +278,14 @@ def test_transforms_of_scan() -> None:
 
 def test_inner_derivative_sees_the_outer_variable_as_a_constant() -> None:
     for inner, outer in itertools.product(MODES.values(), repeat=2):
-        assert float(outer(lambda x: x * inner(lambda y: x + y)(fnp.ones_like(x)))(3.0)) == 1.0
-        assert float(outer(lambda x: inner(lambda y: x * y)(fnp.ones_like(x)) * x)(3.0)) == 6.0
+        assert float(outer(lambda x, inner=inner: x * inner(lambda y: x + y)(fnp.ones_like(x)))(3.0)) == 1.0
+        assert float(outer(lambda x, inner=inner: inner(lambda y: x * y)(fnp.ones_like(x)) * x)(3.0)) == 6.0
 
 
 def test_the_same_variable_at_two_levels() -> None:
     for inner, outer in itertools.product(MODES.values(), repeat=2):
-        assert float(outer(lambda x: inner(lambda y: x * y * y)(x))(3.0)) == 12.0  # d/dx 2 x²
-        assert float(outer(lambda x: inner(lambda y: x * x)(x) + x)(3.0)) == 1.0  # the inner one is 0
+        assert float(outer(lambda x, inner=inner: inner(lambda y: x * y * y)(x))(3.0)) == 12.0  # d/dx 2 x²
+        assert float(outer(lambda x, inner=inner: inner(lambda y: x * x)(x) + x)(3.0)) == 1.0  # the inner one is 0
 
 
 def test_confusion_through_jit_and_vmap() -> None:
@@ -449,7 +449,9 @@ def test_recreated_lambdas_trace_but_do_not_compile() -> None:
     traced = []
     for scale in range(3):
         table = fnp.full(3, scale * 1.0)
-        assert fdl.jit(lambda x: (traced.append(1), x * table + 0.123)[1])(fnp.ones(3)).tolist() == pytest.approx([scale + 0.123] * 3)
+        assert fdl.jit(lambda x, table=table: (traced.append(1), x * table + 0.123)[1])(fnp.ones(3)).tolist() == pytest.approx(
+            [scale + 0.123] * 3
+        )
     assert len(traced) == 3 and executables() == before + 1
 
 
@@ -559,7 +561,19 @@ OPERANDS: dict[str, Any] = {
 @pytest.mark.parametrize("a", OPERANDS)
 def test_jit_gives_the_types_of_eager(a: str) -> None:
     def f(x: Any, y: Any) -> Any:
-        return [x + y, x * 2, y * 0.5, x / y, x - 1.5, fnp.sum(x), fnp.maximum(x, y), fnp.where(x > 1, x, y), x**2, -x if a != "bool" else x, x > y]
+        return [
+            x + y,
+            x * 2,
+            y * 0.5,
+            x / y,
+            x - 1.5,
+            fnp.sum(x),
+            fnp.maximum(x, y),
+            fnp.where(x > 1, x, y),
+            x**2,
+            -x if a != "bool" else x,
+            x > y,
+        ]
 
     with fdl.config.using(backend="reference"):
         for b in OPERANDS:

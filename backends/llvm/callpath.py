@@ -16,8 +16,6 @@ May be imported by: `jit` and its tests.
 
 from __future__ import annotations
 
-import functools
-
 from . import layout
 from .callpath_native import native_type, unavailable
 from .callpath_plain import PlainDispatcher
@@ -35,7 +33,6 @@ def why_plain() -> str | None:
     return unavailable()
 
 
-@functools.cache
 def dispatcher_type() -> type:
     """The class to make dispatchers of: the native one, or the plain one where `why_plain()` has a reason.
 

@@ -6,7 +6,6 @@ Imported by `callpath` and its tests.
 from __future__ import annotations
 
 import ctypes
-import functools
 from typing import Any, Final
 
 import numpy as np
@@ -54,7 +53,7 @@ def unavailable() -> str | None:
     return found if isinstance(found, str) else None
 
 
-@functools.cache
+@runtime.once
 def _code() -> tuple[Any, dict[str, Any]]:
     """The loaded code, and its functions that Python calls (with the interpreter lock held)."""
     found = layout.verified()
@@ -88,7 +87,7 @@ def _fail(packed: Packed, status: int, site: int, values: tuple[int, int, int]) 
 _DOC = b"A callable that runs compiled specialisations, and `slow` when none fits. See `fdl.backends.llvm.callpath`."
 
 
-@functools.cache
+@runtime.once
 def native_type() -> type:
     """The native dispatcher class. Raises: LayoutError where `unavailable()` has a reason."""
     loaded, functions = _code()

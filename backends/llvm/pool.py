@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 import sys
 import threading
@@ -72,7 +71,7 @@ class _Native:
     stats: Any
 
 
-@functools.cache
+@runtime.once
 def _native() -> _Native:
     def function(name: str, result: Any, *arguments: Any) -> Any:
         return ctypes.PYFUNCTYPE(result, *arguments)(runtime.host().address(name))

@@ -19,7 +19,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,34 @@ _NO_ERROR = 2**63 - 1
 
 Frame = ctypes.c_int64 * FRAME_WORDS
 """The frame of one call: sixteen 8-byte words (see the loop IR's call contract)."""
+
+
+Made = TypeVar("Made")
+_making = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _making
+    _making = threading.RLock()  # another thread may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def once(make: Callable[[], Made]) -> Callable[[], Made]:
+    """`make` with its first result kept: it runs once, whatever the number of threads, and takes no lock afterwards."""
+    made: list[Made] = []
+
+    @functools.wraps(make)
+    def get() -> Made:
+        if not made:
+            with _making:
+                if not made:
+                    made.append(make())
+        return made[0]
+
+    return get
 
 
 def architecture() -> Architecture:
@@ -163,18 +191,10 @@ def default_num_threads() -> int:
     return min(cores, MAX_THREADS)
 
 
-_host_lock = threading.RLock()
-
-
-@functools.cache
-def _host() -> Runtime:
-    return Runtime(system())
-
-
+@once
 def host() -> Runtime:
     """The process's runtime, compiled at the first call."""
-    with _host_lock:
-        return _host()
+    return Runtime(system())
 
 
 def symbols() -> dict[str, int]:
@@ -247,7 +267,7 @@ def progress(frame: ctypes.Array[Any]) -> int:
     return value
 
 
-@functools.cache
+@once
 def _call() -> Callable[..., int]:
     return ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3, ctypes.c_int32)(host().address("fdl_call"))
 

@@ -208,8 +208,8 @@ class Code:
         """The result of an instruction without effects: found again, or written as far out as `operands` allow."""
         return self._place(rhs, rhs, self.pin, operands)
 
-    def load(self, rhs: str, version: int, floor: int, *operands: str) -> str:
-        """As `pure`, for a load: equal loads of one `version` of a buffer are one, none is written above scope `floor`."""
+    def load(self, rhs: str, version: str, floor: int, *operands: str) -> str:
+        """As `pure`, for a load: equal loads of one `version` (buffer and number) are one, none is written above scope `floor`."""
         return self._place(f"{rhs} {version}", rhs, max(self.barrier, floor), operands)
 
     def _place(self, key: str, rhs: str, floor: int, operands: tuple[str, ...]) -> str:

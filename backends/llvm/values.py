@@ -350,7 +350,8 @@ def load(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Reg:
     where = place(s, buffer, index)
     element = memory_type(buffer.dtype)
     align = buffer.dtype.itemsize
-    version, floor = s.versions.get(buffer.name, 0), s.floors.get(buffer.name, 0)
+    # Two buffers may share an address, one after the other: a load is known by its buffer's name too.
+    version, floor = f"{buffer.name} {s.versions.get(buffer.name, 0)}", s.floors.get(buffer.name, 0)
     p = where.pointer
     if not where.scattered and where.step == 0:
         # Uniform. Under a mask it is still safe: some lane reads it, or the masked loop does not run.

@@ -21,7 +21,7 @@ from ..errors import DTypeError, ShapeError
 from ..ir import Type, type_of
 from ..primitive import Named, Primitive, Reduction, Zero, lookup
 from ..trace import bind
-from .elementwise import add, div, eq, gt, logical_not, lt, move_axis, mul, select
+from .elementwise import add, div, eq, gt, logical_not, lt, mul, select
 from .index import take_along
 from .rules import Dims, Shape, check_axes, linear, no_bool, ordered, shape_of, shifted
 from .shape import broadcast, concatenate, flip, iota, pad, reshape, slice_axis, transpose
