@@ -40,7 +40,7 @@ def cnn() -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(128, weight_init=he_normal),
         nn.relu,
-        nn.Dropout(0.5),
+        nn.Dropout(0.25),
         nn.Linear(10),
     )
 

@@ -32,11 +32,27 @@ def pixels(images: Any) -> Any:
     return fnp.asarray(images).astype(np.float32) * (1 / 255)
 
 
-def classifier_loss(model: nn.Layer) -> Loss:
-    """The mean cross entropy of a batch with `images` and `labels`; metrics "loss" and "accuracy"."""
+def shifted(key: Any, images: Any, reach: int) -> Any:
+    """Each of the images (n, h, w, c) moved by up to `reach` pixels up or down and sideways; zeros come in."""
+    n, h, w, _ = images.shape
+    margin = ((0, 0), (reach, reach), (reach, reach), (0, 0))
+    offsets = random.randint(key, (2, n, 1), 0, 2 * reach + 1)
+    rows, columns = offsets[0] + fnp.arange(h), offsets[1] + fnp.arange(w)
+    return fnp.pad(images, margin)[fnp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def classifier_loss(model: nn.Layer, reach: int = 0) -> Loss:
+    """The mean cross entropy of a batch with `images` and `labels`; metrics "loss" and "accuracy".
+
+    In training the images are moved at random by up to `reach` pixels.
+    """
 
     def loss(params: Any, state: Any, key: Any, batch: Any, train: bool) -> Any:
-        logits, state = model(params, state, pixels(batch.images), key=key, train=train)
+        images = fnp.asarray(batch.images)
+        if train and reach:
+            key, shift_key = random.split(key)
+            images = shifted(shift_key, images, reach)
+        logits, state = model(params, state, pixels(images), key=key, train=train)
         value = nn.losses.softmax_cross_entropy(logits, batch.labels).mean()
         return value, (state, {"loss": value, "accuracy": nn.losses.accuracy(logits, batch.labels)})
 

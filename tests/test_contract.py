@@ -264,6 +264,18 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     assert all(np.isfinite(v).all() for v in runs[0])
 
 
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_temporaries_that_share_memory() -> None:
+    """Each half-precision sum is taken in a float32 temporary, and all of those have the same place in the arena."""
+    x = fnp.zeros(4, dtype=fnp.bfloat16)
+    f = fdl.jit(lambda *updates: [x.at[np.array([1, 1, 3])].add(u) for u in updates])
+    updates = [np.full(3, k, F32).astype(fnp.bfloat16) for k in range(1, 9)]
+    for k, y in enumerate(f(*updates), 1):
+        assert np.asarray(y).astype(F32).tolist() == [0, 2 * k, 0, k]
+
+
 # --- interrupts -----------------------------------------------------------------------------------
 
 INTERRUPTED = """

@@ -22,8 +22,10 @@ from fdl.backends.loops.interpret import run
 from fdl.backends.loops.ir import INDEX, Alloc, Buffer, Call, Carry, Const, For, Load, Op, Routine, Stmt, Store, Var, walk
 from fdl.backends.loops.lower import LoweringError, callback_equations, lower
 from fdl.backends.loops.lower import contract as contract_module
-from fdl.backends.loops.lower.contract import Cut, cut, panels
+from fdl.backends.loops.lower import copies as copies_module
+from fdl.backends.loops.lower import panels as panels_module
 from fdl.backends.loops.lower.index import groups
+from fdl.backends.loops.lower.panels import Cut, cut, panels
 from fdl.backends.loops.pipeline import pipeline, stages
 from fdl.backends.loops.schedule import schedule
 from fdl.backends.loops.values import add, mul
@@ -100,14 +102,23 @@ def allocated(routine: Routine) -> list[Buffer]:
     return [s.buffer for s in walk(routine.body) if isinstance(s, Alloc)]
 
 
+EAGER = (
+    (schedule_module, "PARALLEL_COST", 50),
+    (schedule_module, "CHUNK_COST", 60),
+    (contract_module, "GRAIN", 500),
+    (contract_module, "TINY", 8),
+    (panels_module, "GRAIN", 500),
+    (panels_module, "ROWS", 4),
+    (copies_module, "LEAST", 8),
+    (copies_module, "PART", 32),
+)
+"""Thresholds so low that small programs are cut into panels, chunks and partial results."""
+
+
 @pytest.fixture
 def eager_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thresholds so low that small programs are cut into panels, chunks and partial results."""
-    monkeypatch.setattr(schedule_module, "PARALLEL_COST", 50)
-    monkeypatch.setattr(schedule_module, "CHUNK_COST", 60)
-    monkeypatch.setattr(contract_module, "GRAIN", 500)
-    monkeypatch.setattr(contract_module, "ROWS", 4)
-    monkeypatch.setattr(contract_module, "TINY", 8)
+    for module, name, value in EAGER:
+        monkeypatch.setattr(module, name, value)
 
 
 # --- every kind of equation -----------------------------------------------------------------------
@@ -159,6 +170,10 @@ CASES: dict[str, tuple[Callable[..., Sequence[Any]], tuple[Type, ...]]] = {
     "concatenate": (lambda x, y: [shape.concatenate([x, elementwise.add(y, y)], 1)], (typed(4, 5), typed(4, 3))),
     "reshape": (
         lambda x: [elementwise.neg(shape.reshape(x, (6, 10))), shape.reshape(shape.transpose(x, (1, 0, 2)), (60,))],
+        (typed(3, 4, 5),),
+    ),
+    "transpose": (
+        lambda x: [shape.transpose(x, (2, 0, 1)), shape.transpose(x, (1, 0, 2)), shape.transpose(shape.reshape(x, (5, 12)), (1, 0))],
         (typed(3, 4, 5),),
     ),
     "slice": (lambda x: [shape.slice(shape.flip(x, (1,)), (1, 0), (4, 5), (2, 3))], (typed(4, 5),)),
@@ -244,7 +259,10 @@ def test_every_stage_agrees_with_the_reference(name: str) -> None:
     agree(program(f, *types))
 
 
-@pytest.mark.parametrize("name", ["mlp", "attention", "conv", "reductions", "pooling", "scatter", "cumulative", "window_scatter"])
+CUT = ("mlp", "attention", "conv", "reductions", "pooling", "scatter", "cumulative", "window_scatter", "transpose")
+
+
+@pytest.mark.parametrize("name", CUT)
 def test_panels_chunks_and_partial_results(name: str, eager_schedule: None) -> None:
     f, types = CASES[name]
     agree(program(f, *types))
@@ -503,17 +521,11 @@ def _step(rnd: random.Random, v: Any, values: list[Any]) -> Any:
 @settings(max_examples=120)
 @given(seed=st.integers(0, 2**32), small=st.booleans())
 def test_random_programs(seed: int, small: bool) -> None:
-    saved = schedule_module.PARALLEL_COST, schedule_module.CHUNK_COST, contract_module.GRAIN, contract_module.ROWS, contract_module.TINY
-    if small:
-        schedule_module.PARALLEL_COST, schedule_module.CHUNK_COST = 50, 60
-        contract_module.GRAIN, contract_module.ROWS, contract_module.TINY = 500, 4, 8
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in EAGER if small else ():
+            patch.setattr(module, name, value)
         types = (typed(8, 5), typed(3, 6), typed(2, 3, 4), typed(12), typed())
         agree(program(lambda *xs: grow(random.Random(seed), xs), *types), seed % 1000, tolerance=1e-3)
-    finally:
-        (
-            schedule_module.PARALLEL_COST, schedule_module.CHUNK_COST, contract_module.GRAIN, contract_module.ROWS, contract_module.TINY,
-        ) = saved  # fmt: skip
 
 
 # --- the parts ------------------------------------------------------------------------------------

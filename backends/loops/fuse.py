@@ -30,6 +30,10 @@ from .values import Interval
 
 CANDIDATES = 6
 """How many loops a nest is tried with."""
+THREAD_SCRATCH = 1 << 19
+"""The most bytes of a buffer that becomes scratch of a CPU thread."""
+BLOCK_SCRATCH = 1 << 14
+"""The most bytes of one that becomes scratch of a block of GPU threads."""
 LARGEST = 400
 """The most statements in a fused nest."""
 
@@ -50,11 +54,11 @@ class Decision:
 def fuse(routine: Routine, target: str = "cpu") -> tuple[Routine, list[Decision]]:
     """The routine with nests joined, and what was decided about each pair that was considered."""
     names = Names(names_in(routine.body) | {b.name for b in (*routine.inputs, *routine.consts, *routine.outputs)})
-    f = _Fusion(names, dict(routine.notes))
+    f = _Fusion(names, dict(routine.notes), target)
     body = f.driver(routine.body)
     kept = {b.name for b in routine.outputs}
     body = cleaned(body, kept)
-    body = localised(body)
+    body = localised(body, BLOCK_SCRATCH if target == "cuda" else THREAD_SCRATCH)
     return replace(routine, body=body, notes=f.notes), f.decisions
 
 
@@ -119,8 +123,8 @@ class _Block:
 
 
 class _Fusion:
-    def __init__(self, names: Names, notes: dict[str, str]) -> None:
-        self.names, self.notes = names, notes
+    def __init__(self, names: Names, notes: dict[str, str], target: str) -> None:
+        self.names, self.notes, self.target = names, notes, target
         self.decisions: list[Decision] = []
         self.ranges: dict[Var, Interval] = {}
 
@@ -242,7 +246,10 @@ class _Fusion:
         if not shared:
             return "nothing in common"
         through = any(b in loop.summary.writes and b in s.accesses for b in shared)
-        if (loop.summary.calls or s.calls) and not through:
+        calls = loop.summary.calls or s.calls
+        if calls and self.target == "cuda":
+            return "a contraction is a kernel of its own on a GPU"
+        if calls and not through:
             return "a tile kernel gains nothing from shared operands"
         if loop.summary.size + s.size > LARGEST:
             return "the nest would be too large"

@@ -18,13 +18,10 @@ from .ir import Alloc, Buffer, Call, Callback, Carry, Check, For, If, Let, Load,
 from .schedule import is_driver
 from .values import Interval, Linear, from_linear, linear
 
-LARGEST = 1 << 19
-"""The most bytes of one contracted buffer."""
 
-
-def localised(block: Block) -> Block:
-    """A driver-level block with its buffers contracted where they can be."""
-    inner = tuple(_inside(s) for s in block)
+def localised(block: Block, largest: int) -> Block:
+    """A driver-level block with its buffers contracted where they can be; none to more than `largest` bytes."""
+    inner = tuple(_inside(s, largest) for s in block)
     touching: dict[str, list[int]] = {}
     for k, stmt in enumerate(inner):
         for name in reads((stmt,)) | writes((stmt,)):
@@ -41,7 +38,7 @@ def localised(block: Block) -> Block:
     for k, buffers in chosen.items():
         stmt = inner[k]
         if isinstance(stmt, For) and not is_driver(stmt):
-            contracted[k], done = _contracted(stmt, buffers)
+            contracted[k], done = _contracted(stmt, buffers, largest)
             gone |= done
     for k, stmt in enumerate(inner):
         if not (isinstance(stmt, Alloc) and stmt.buffer.name in gone):
@@ -49,24 +46,24 @@ def localised(block: Block) -> Block:
     return tuple(result)
 
 
-def _inside(stmt: Stmt) -> Stmt:
+def _inside(stmt: Stmt, largest: int) -> Stmt:
     match stmt:
         case For() if is_driver(stmt):
-            return For(stmt.var, stmt.extent, localised(stmt.body), stmt.kind, stmt.carries)
+            return For(stmt.var, stmt.extent, localised(stmt.body, largest), stmt.kind, stmt.carries)
         case While():
-            return While(localised(stmt.prelude), stmt.condition, localised(stmt.body))
+            return While(localised(stmt.prelude, largest), stmt.condition, localised(stmt.body, largest))
         case If():
-            return If(stmt.condition, localised(stmt.then), localised(stmt.orelse))
+            return If(stmt.condition, localised(stmt.then, largest), localised(stmt.orelse, largest))
         case _:
             return stmt
 
 
-def _contracted(nest: For, buffers: list[Buffer]) -> tuple[For, set[str]]:
+def _contracted(nest: For, buffers: list[Buffer], largest: int) -> tuple[For, set[str]]:
     """The nest with those of `buffers` local that can be, and their names."""
     known = ranges_in((nest,))
     done: set[str] = set()
     for buffer in buffers:
-        home = _home(nest, buffer, known)
+        home = _home(nest, buffer, known, largest)
         if home is None:
             continue
         path, width = home
@@ -76,7 +73,7 @@ def _contracted(nest: For, buffers: list[Buffer]) -> tuple[For, set[str]]:
     return nest, done
 
 
-def _home(nest: For, buffer: Buffer, known: dict[Var, Interval]) -> tuple[tuple[Var, ...], int] | None:
+def _home(nest: For, buffer: Buffer, known: dict[Var, Interval], largest: int) -> tuple[tuple[Var, ...], int] | None:
     """The variables of the loops down to the one that may hold `buffer`, and how many elements an iteration of it needs."""
     path: tuple[Var, ...] = ()
     best: tuple[tuple[Var, ...], int] | None = None
@@ -89,7 +86,7 @@ def _home(nest: For, buffer: Buffer, known: dict[Var, Interval]) -> tuple[tuple[
             break
         path = (*path, loop.var)
         # A loop without loops inside is a vector, in which there is no scratch.
-        if found.width * buffer.dtype.itemsize <= LARGEST and any(isinstance(s, (For, Call)) for s in loop.body):
+        if found.width * buffer.dtype.itemsize <= largest and any(isinstance(s, (For, Call)) for s in loop.body):
             best = path, found.width
         holders = [s for s in loop.body if buffer.name in reads((s,)) | writes((s,))]
         loop = holders[0] if len(holders) == 1 and isinstance(holders[0], For) else None

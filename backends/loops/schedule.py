@@ -6,7 +6,8 @@ machine and for any number of threads; a sum is split by its shape, never by the
 
 CPU: of the loops around each statement one becomes `vector`: the one along which memory is contiguous.  The outermost loop of a nest
 that is worth it becomes `parallel`; a vector loop that is outermost is first cut into chunks, and a reduction into partial results.
-CUDA: the outer independent loops stay `parallel`, for a grid; nothing is a vector.
+CUDA: loops are only collapsed.  They keep the kinds that say what is independent, which is what the emitter deals out to a grid, the
+threads of a block, and trees of partial results.
 
 May be imported by: the pipeline.
 """
@@ -106,7 +107,7 @@ class _Scheduler:
                     loop = collapsed(stmt, self.names)
                     assert isinstance(loop, For)
                     self.ranges = ranges_in((loop,), self.ranges)
-                    result.extend(self.cuda(loop) if self.target == "cuda" else self.cpu(loop))
+                    result.extend((loop,) if self.target == "cuda" else self.cpu(loop))
                 case _:
                     result.append(stmt)
         return tuple(result)
@@ -358,40 +359,6 @@ class _Scheduler:
         """Gives a new loop the source of the one it comes from."""
         if old.name in self.notes:
             self.notes[new.name] = self.notes[old.name]
-
-    # --- CUDA ------------------------------------------------------------------------------------
-
-    def cuda(self, loop: For) -> tuple[Stmt, ...]:
-        """A nest for a grid: outer independent loops parallel, the rest serial; a full reduction by partial results."""
-        n = extent_of(loop)
-        if loop.carries and is_independent(loop) and n is not None and n >= 2048:
-            return self.cuda_partial(loop, n)
-        if loop.carries or not is_independent(loop):
-            return (self.serial(loop),)
-        return (self.grid(loop),)
-
-    def grid(self, loop: For) -> For:
-        """A perfect nest of independent loops as parallel ones."""
-        if len(loop.body) == 1 and isinstance(loop.body[0], For) and loop.body[0].kind == "parallel" and not loop.body[0].carries:
-            return For(loop.var, loop.extent, (self.grid(loop.body[0]),), "parallel")
-        return For(loop.var, loop.extent, tuple(self.serial_in(s) for s in loop.body), "parallel")
-
-    def cuda_partial(self, loop: For, n: int) -> tuple[Stmt, ...]:
-        costs: dict[Var, _Costs] = {v.var: _Costs(0.0, None) for v in (loop, *(s for s in walk(loop.body) if isinstance(s, For)))}
-        return self.partial(loop, costs, float(CHUNK_COST * min(1024, -(-n // 64))), n)
-
-    def serial(self, loop: For) -> For:
-        """A loop and those inside as serial ones."""
-        return For(loop.var, loop.extent, tuple(self.serial_in(s) for s in loop.body), "serial", loop.carries)
-
-    def serial_in(self, stmt: Stmt) -> Stmt:
-        match stmt:
-            case For():
-                return self.serial(stmt)
-            case If():
-                return If(stmt.condition, tuple(map(self.serial_in, stmt.then)), tuple(map(self.serial_in, stmt.orelse)))
-            case _:
-                return stmt
 
 
 def chunk(n: int, total: float) -> int:

@@ -23,6 +23,7 @@ from .context import LoweringError as LoweringError
 from .context import Place, Scope, Unit, native
 from .contract import build_conv, build_conv_filter_grad, build_conv_input_grad, build_dot
 from .control import build_callback, build_cond, build_scan, build_while
+from .copies import build_transpose
 from .indexing import build_dynamic_update_slice, build_gather, build_scatter
 from .inline import callback_equations as callback_equations
 from .inline import inlined
@@ -67,6 +68,7 @@ BUILDERS: dict[str, Builder] = {
     "scan": _scan,
     "scatter": build_scatter,
     "sort": build_sort,
+    "transpose": build_transpose,
     "while": _while,
     "window_max": build_window_reduce,
     "window_min": build_window_reduce,

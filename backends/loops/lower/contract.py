@@ -11,97 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import BOOL, INDEX, Buffer, Call, Const, Ref, Value
 from fdl.backends.loops.reductions import accumulator
-from fdl.backends.loops.values import add, convert, mul, op, sub
+from fdl.backends.loops.values import add, convert, mul, op
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
-from .windowed import Window, placed, row_major, run_stride, window_of
+from .panels import GRAIN, TASKS, Cut, cut, panels
+from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
 
-GRAIN = 4_000_000
-"""Floating-point operations worth a task of their own: 15 to 30 microseconds of one core."""
-TASKS = 32
-"""The most panels that an output is cut into."""
-ROWS = 64
-"""The least rows of a panel: every panel reads the whole second operand. Half of it where there are few."""
 TINY = 512
 """Multiply-adds up to which a contraction is written as loops, which fuse."""
 
-# --- panels ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """An axis of `size` cut into `count` panels of `step`; the last one is shorter where `step * count > size`."""
-
-    size: int
-    step: int
-
-    @property
-    def count(self) -> int:
-        return -(-self.size // self.step)
-
-    def extent(self, p: Value) -> Value:
-        """The size of panel `p`."""
-        if self.size % self.step == 0:
-            return Const(self.step, INDEX)
-        return op("min", Const(self.step, INDEX), sub(self.size, mul(p, self.step)))
-
-
-def cut(size: int, parts: int, multiple: int = 1) -> Cut:
-    """`size` in about `parts` panels, equal ones where a number near divides it, of a multiple of `multiple` if possible."""
-    parts = max(1, min(parts, size))
-    even = [n for n in range(parts, max(parts // 2, 1) - 1, -1) if size % n == 0 and (size // n) % multiple == 0]
-    if even:
-        return Cut(size, size // even[0])
-    step = -(-size // parts)
-    return Cut(size, min(size, -(-step // multiple) * multiple))
-
-
-def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
-    """How C[m, n] of depth `k` is cut: by rows where there are many, else by columns."""
-    wanted = min(tasks, 2 * m * n * k // GRAIN)
-    if wanted < 2:
-        return Cut(m, max(m, 1)), Cut(n, max(n, 1))
-    least = ROWS if m >= 8 * ROWS else ROWS // 2
-    rows = cut(m, min(wanted, max(m // least, 1)), 8)
-    columns = Cut(n, n)
-    if rows.count == 1:
-        columns = cut(n, min(-(-wanted // rows.count), max(n // 96, 1)), 48)
-    return rows, columns
-
-
 # --- dot_general ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Axes walked as one: their common size, and the stride in each of two arrays."""
-
-    size: int
-    first: int
-    second: int
-    count: int
-    """The number of axes that it stands for."""
-
-
-def _runs(sizes: Sequence[int], first: Sequence[int], second: Sequence[int]) -> list[_Run]:
-    """The fewest runs that a list of axes makes in two arrays at once; axes of size 1 vanish."""
-    runs: list[_Run] = []
-    for n, s, t in zip(sizes, first, second, strict=True):
-        if n == 1:
-            continue
-        last = runs[-1] if runs else None
-        if last is not None and last.first == n * s and last.second == n * t:
-            runs[-1] = _Run(last.size * n, s, t, last.count + 1)
-        else:
-            runs.append(_Run(n, s, t, 1))
-    return runs
 
 
 def build_dot(scope: Scope, e: Equation) -> None:
@@ -134,8 +59,8 @@ def _awkward(w: Window, contract: Sequence[int]) -> bool:
     return w.strides.count(1) == 0 and math.prod(w.shape) > 1 and all(n > 1 for n in w.shape[-1:])
 
 
-def _depth_runs(wa: Window, wb: Window, ca: Sequence[int], cb: Sequence[int]) -> list[_Run]:
-    return _runs([wa.shape[i] for i in ca], [wa.strides[i] for i in ca], [wb.strides[i] for i in cb])
+def _depth_runs(wa: Window, wb: Window, ca: Sequence[int], cb: Sequence[int]) -> list[Run]:
+    return runs([wa.shape[i] for i in ca], [wa.strides[i] for i in ca], [wb.strides[i] for i in cb])
 
 
 def _repacked(scope: Scope, a: Atom, order: tuple[int, ...]) -> Window:
@@ -161,9 +86,9 @@ def _dot_calls(
     n_axes = range(lead + len(free[0]), out.type.ndim)
     depth = _depth_runs(wa, wb, *contract)
     assert len(depth) <= 1, (depth, e)
-    k = depth[0] if depth else _Run(1, 1, 1, 0)
-    m_runs = _runs([wa.shape[i] for i in free[0]], [wa.strides[i] for i in free[0]], [wc.strides[i] for i in m_axes])
-    n_runs = _runs([wb.shape[i] for i in free[1]], [wb.strides[i] for i in free[1]], [wc.strides[i] for i in n_axes])
+    k = depth[0] if depth else Run(1, 1, 1, 0)
+    m_runs = runs([wa.shape[i] for i in free[0]], [wa.strides[i] for i in free[0]], [wc.strides[i] for i in m_axes])
+    n_runs = runs([wb.shape[i] for i in free[1]], [wb.strides[i] for i in free[1]], [wc.strides[i] for i in n_axes])
     m, m_rest = _largest(m_runs)
     n, n_rest = _largest(n_runs)
     nest = Nest(scope)
@@ -196,9 +121,9 @@ def _dot_calls(
     nest.close()
 
 
-def _largest(runs: list[_Run]) -> tuple[_Run, list[_Run]]:
+def _largest(runs: list[Run]) -> tuple[Run, list[Run]]:
     if not runs:
-        return _Run(1, 1, 1, 0), []
+        return Run(1, 1, 1, 0), []
     best = max(range(len(runs)), key=lambda i: runs[i].size)
     return runs[best], runs[:best] + runs[best + 1 :]
 

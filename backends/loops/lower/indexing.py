@@ -20,8 +20,8 @@ from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Variable
 
 from .context import GENERATORS, Nest, Place, Scope
-from .contract import cut
 from .index import ZERO, At, Shape
+from .panels import cut
 
 PARALLEL_UPDATES = 1 << 15
 """Elements from which a scatter's windows are divided among threads."""

@@ -18,7 +18,7 @@ from fdl.tracer import primitive as p
 from fdl.tracer.ir import Equation
 
 from .context import GENERATORS, LoweringError, Nest, Scope
-from .index import SCALAR, ZERO, At
+from .index import SCALAR, At
 
 
 def build_stored(scope: Scope, e: Equation) -> None:
@@ -128,5 +128,3 @@ def unknown(scope: Scope, e: Equation) -> None:
         "add a builder to BUILDERS in fdl/backends/loops/lower/__init__.py."
     )
 
-
-__all__ = ["ZERO", "build_concatenate", "build_pad", "build_reduction", "build_stored", "unknown"]

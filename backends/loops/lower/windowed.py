@@ -8,7 +8,6 @@ May be imported by: the builders of this package.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,6 +102,26 @@ def run_stride(sizes: Sequence[int], strides: Sequence[int]) -> int | None:
     return real[-1][1] if real else 1
 
 
-def size_of(shape: Sequence[int]) -> int:
-    """The number of elements."""
-    return math.prod(shape)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Axes walked as one: their common size, and the stride in each of two arrays."""
+
+    size: int
+    first: int
+    second: int
+    count: int
+    """The number of axes that it stands for."""
+
+
+def runs(sizes: Sequence[int], first: Sequence[int], second: Sequence[int]) -> list[Run]:
+    """The fewest runs that a list of axes makes in two arrays at once; axes of size 1 vanish."""
+    found: list[Run] = []
+    for n, s, t in zip(sizes, first, second, strict=True):
+        if n == 1:
+            continue
+        last = found[-1] if found else None
+        if last is not None and last.first == n * s and last.second == n * t:
+            found[-1] = Run(last.size * n, s, t, last.count + 1)
+        else:
+            found.append(Run(n, s, t, 1))
+    return found

@@ -1,0 +1,59 @@
+"""How an axis is cut into panels that run in parallel: by the shape alone, so that results do not depend on the number of threads.
+
+May be imported by: the builders of this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fdl.backends.loops.ir import INDEX, Const, Value
+from fdl.backends.loops.values import mul, op, sub
+
+GRAIN = 4_000_000
+"""Floating-point operations worth a task of their own: 15 to 30 microseconds of one core."""
+TASKS = 32
+"""The most panels that an output is cut into."""
+ROWS = 64
+"""The least rows of a panel: every panel reads the whole second operand. Half of it where there are few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An axis of `size` cut into `count` panels of `step`; the last one is shorter where `step * count > size`."""
+
+    size: int
+    step: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.size // self.step)
+
+    def extent(self, p: Value) -> Value:
+        """The size of panel `p`."""
+        if self.size % self.step == 0:
+            return Const(self.step, INDEX)
+        return op("min", Const(self.step, INDEX), sub(self.size, mul(p, self.step)))
+
+
+def cut(size: int, parts: int, multiple: int = 1) -> Cut:
+    """`size` in about `parts` panels, equal ones where a number near divides it, of a multiple of `multiple` if possible."""
+    parts = max(1, min(parts, size))
+    even = [n for n in range(parts, max(parts // 2, 1) - 1, -1) if size % n == 0 and (size // n) % multiple == 0]
+    if even:
+        return Cut(size, size // even[0])
+    step = -(-size // parts)
+    return Cut(size, min(size, -(-step // multiple) * multiple))
+
+
+def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
+    """How C[m, n] of depth `k` is cut: by rows where there are many, else by columns."""
+    wanted = min(tasks, 2 * m * n * k // GRAIN)
+    if wanted < 2:
+        return Cut(m, max(m, 1)), Cut(n, max(n, 1))
+    least = ROWS if m >= 8 * ROWS else ROWS // 2
+    rows = cut(m, min(wanted, max(m // least, 1)), 8)
+    columns = Cut(n, n)
+    if rows.count == 1:
+        columns = cut(n, min(-(-wanted // rows.count), max(n // 96, 1)), 48)
+    return rows, columns
