@@ -143,7 +143,7 @@ def entry_for(
     def leaf(x: Any, consumed: str | None) -> Any:
         if type(x) is Array:
             return callpath.ArrayArg(next(slots), x.dtype, x.shape, x._weak, consumed)
-        if type(x) is np.ndarray:
+        if type(x) is np.ndarray and x.dtype.isnative:
             return callpath.NumpyArg(next(slots), x.dtype, x.shape)
         if type(x) in (bool, int, float, complex):
             return callpath.ScalarArg(next(slots), type(x), type_of(x).dtype)

@@ -150,3 +150,10 @@ def test_random_graphs_run_the_same_inside_the_arena(seed: int) -> None:
     (expected,), _ = run(r, [data])
     (actual,), _ = run(in_one_arena(r, plan(r)), [data], races=False)
     np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_loop_that_comes_back_does_not_write_over_what_it_reads() -> None:
+    a, b, step = buffer("a"), buffer("b"), Var("step", INDEX)
+    again = For(step, Const(3, INDEX), (apply(b, a),), "serial")
+    p = plan(routine(Alloc(a), Alloc(b), apply(a, X), again, apply(OUT, b)))
+    assert p.offsets["a"] != p.offsets["b"]

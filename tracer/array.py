@@ -215,7 +215,7 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, Array):
         return value.data
     if isinstance(value, np.ndarray):
-        return value
+        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
     scalar = dtypes.scalar_type(value)
     if scalar is None:
         raise DTypeError(f"not an array: {value!r} of type {type(value).__name__}.{at(user_source())}")

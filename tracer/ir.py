@@ -237,8 +237,10 @@ def type_of(value: Any) -> Type:
     scalar = dtypes.scalar_type(value)
     if scalar is not None:
         return Type((), *scalar)
-    if isinstance(value, np.ndarray) and value.dtype in dtypes.SHORT:
-        return Type(value.shape, value.dtype)
+    if isinstance(value, np.ndarray):
+        native = value.dtype if value.dtype.isnative else value.dtype.newbyteorder("=")
+        if native in dtypes.SHORT:
+            return Type(value.shape, native)
     raise TypeError(f"not an array: {value!r} of type {type(value).__name__}")
 
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .build import all_values, reads, writes
-from .ir import Alloc, Buffer, Call, Callback, For, If, Load, Routine, Stmt, Store, Value, While, blocks, walk
-from .values import flatten
+from .ir import Alloc, Buffer, Call, Callback, For, If, Load, Routine, Stmt, Store, Value, Var, While, blocks, walk
+from .values import flatten, linear
 
 ALIGN = 64
 
@@ -181,10 +181,9 @@ def _overwritten(lives: dict[str, _Life], statements: dict[int, Stmt]) -> dict[s
     found: dict[str, str] = {}
     for name, life in lives.items():
         stmt = statements.get(life.first)
-        if not isinstance(stmt, For):
+        if not isinstance(stmt, For) or _is_driver(stmt):
             continue
-        span = life.first + sum(1 for _ in walk(stmt.body)) if _is_driver(stmt) else life.first
-        for operand in dying.get(span, ()):
+        for operand in dying.get(life.first, ()):
             old = lives[operand]
             same = old.buffer.nbytes == life.buffer.nbytes and old.buffer.dtype.itemsize == life.buffer.dtype.itemsize
             if operand not in taken and operand != name and old.first < life.first and same and _elementwise(stmt, operand, name):
@@ -195,16 +194,21 @@ def _overwritten(lives: dict[str, _Life], statements: dict[int, Stmt]) -> dict[s
 
 
 def _elementwise(nest: For, operand: str, result: str) -> bool:
-    """Whether the nest reads `operand` only in the block that stores `result`, at the same position, and before that store."""
-    homes = [b for b in _all_blocks(nest) if any(isinstance(s, Store) and s.buffer.name == result for s in b)]
+    """Whether the nest reads `operand` only in the block that stores `result`, at the same position, and before that store.
+
+    Every loop around has to move that position: a loop that comes back to it would read what it has written over.
+    """
+    homes = [(b, around) for b, around in _all_blocks(nest, ()) if any(isinstance(s, Store) and s.buffer.name == result for s in b)]
     if len(homes) != 1 or any(isinstance(s, (Call, Callback, While, If)) for s in walk((nest,))):
         return False
-    home = homes[0]
+    home, around = homes[0]
     stores = [(k, s) for k, s in enumerate(home) if isinstance(s, Store) and s.buffer.name == result]
     if len(stores) != 1 or operand in writes((nest,)):
         return False
     where, store = stores[0]
     position = flatten(store.index, store.buffer.shape)
+    if not all(linear(position).terms.get(v) for v in around):
+        return False
     here = 0
     for k, stmt in enumerate(home):
         if isinstance(stmt, (For, If)):
@@ -222,11 +226,13 @@ def _elementwise(nest: For, operand: str, result: str) -> bool:
     return total == here > 0
 
 
-def _all_blocks(stmt: Stmt) -> Iterator[tuple[Stmt, ...]]:
+def _all_blocks(stmt: Stmt, around: tuple[Var, ...]) -> Iterator[tuple[tuple[Stmt, ...], tuple[Var, ...]]]:
+    """Every block inside a statement, with the variables of the loops around it."""
+    inside = (*around, stmt.var) if isinstance(stmt, For) else around
     for inner in blocks(stmt):
-        yield inner
+        yield inner, inside
         for s in inner:
-            yield from _all_blocks(s)
+            yield from _all_blocks(s, inside)
 
 
 # --- offsets --------------------------------------------------------------------------------------
