@@ -237,7 +237,7 @@ def count(variant: str, n: int, grain: int, **options: Any) -> np.ndarray[Any, A
 @pytest.mark.parametrize(("n", "grain"), [(0, 4), (1, 4), (7, 4), (8, 4), (1000, 1), (1001, 10), (5, 100), (3, 0)])
 def test_every_iteration_runs_once_in_the_same_split(variant: str, threads: int, n: int, grain: int) -> None:
     loaded(variant)[0].set_num_threads(threads)
-    for _ in range(20):
+    for _ in range(8):
         spans = count(variant, n, grain, scratch=1000)
         step = max(grain, 1)
         assert {b: int(e) for b, e in enumerate(spans) if e} == {b: min(b + step, n) for b in range(0, n, step)}
