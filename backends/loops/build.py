@@ -277,6 +277,25 @@ def _rebuilt(
             return stmt
 
 
+def replace_loads(block: Block, new: Callable[[Load], Value]) -> Block:
+    """`block` with every `Load` x replaced by `new(x)`; indices are left as they are."""
+
+    def value(v: Value) -> Value:
+        match v:
+            case Load():
+                return new(v)
+            case Op():
+                args = tuple(map(value, v.args))
+                return v if _same(args, v.args) else Op(v.name, args, v.dtype)
+            case _:
+                return v
+
+    def carry(c: Carry) -> Carry:
+        return Carry(c.var, value(c.init), value(c.next), c.result, c.combine)
+
+    return tuple(_rebuilt(s, value, lambda v: v, carry, {}) for s in block)
+
+
 def renewed(block: Block, names: Names) -> Block:
     """A copy of `block` in which all that it binds, variables and buffers, has new names: to be put beside the original."""
     new: dict[Var, Value] = {v: Var(names(v.name), v.dtype) for s in walk(block) for v in bound(s)}

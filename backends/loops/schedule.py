@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from .access import extent_of, is_independent, position
 from .build import Names, names_in, ranges_in, substitute_in
 from .collapse import collapsed, split
+from .crossing import blocked
 from .ir import (
     INDEX,
     Alloc,
@@ -116,6 +117,7 @@ class _Scheduler:
 
     def cpu(self, loop: For) -> tuple[Stmt, ...]:
         """A nest for the CPU, with what it needs around it."""
+        loop = self.blocked(loop)
         costs: dict[Var, _Costs] = {}
         total = self.cost(loop, 1.0, costs)
         if total < PARALLEL_COST or not is_independent(loop):
@@ -132,6 +134,14 @@ class _Scheduler:
             return split_rows if split_rows is not None else (self.chunked(loop, costs, total, n),)
         done = self.kinds(loop, costs, top="parallel")
         return (self.flattened(done) if n < CHUNKS else done,)
+
+    def blocked(self, loop: For) -> For:
+        """The nest in blocks where its loads cross (see `crossing`), with the sources of the loops it comes from."""
+        cut = blocked(loop, self.names)
+        if cut is not loop:
+            self.note(cut.var, loop.var)
+            self.ranges = ranges_in((cut,), self.ranges)
+        return cut
 
     def chunked(self, loop: For, costs: dict[Var, _Costs], total: float, n: int) -> For:
         """A vector loop cut into chunks that run in parallel."""
