@@ -87,6 +87,7 @@ def _from_any(remote: Remote, mirrors: Sequence[str], timeout: float) -> bytes:
 def _reason(error: BaseException) -> str:
     match error:
         case urllib.error.HTTPError():
+            error.close()  # it holds the response
             return f"the server answered {error.code} {error.reason}"
         case urllib.error.URLError():
             return f"no connection ({error.reason})"
