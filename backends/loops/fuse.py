@@ -30,7 +30,7 @@ from .values import Interval
 
 CANDIDATES = 6
 """How many loops a nest is tried with."""
-THREAD_SCRATCH = 1 << 19
+THREAD_SCRATCH = 1 << 20
 """The most bytes of a buffer that becomes scratch of a CPU thread."""
 BLOCK_SCRATCH = 1 << 14
 """The most bytes of one that becomes scratch of a block of GPU threads."""

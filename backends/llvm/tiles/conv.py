@@ -134,6 +134,20 @@ class Gather:
     # Scratch: a tile of C (targets without masks) | the packed filter | the rows of one output row.
 
     @property
+    def rings(self) -> tuple[int, ...]:
+        """For each outer axis, how many neighbouring positions the taps of one output span: that many copied rows are kept.
+
+        Outputs next to each other meet most rows together.  () where taps are so far apart that nothing would be gained.
+        """
+        rings = tuple((a.taps - 1) * a.dilation // a.spread + 1 for a in self.axes[:-1])
+        return rings if prod(rings) <= 2 * self.outer_taps else ()
+
+    @property
+    def copies(self) -> int:
+        """Copied rows at a time."""
+        return prod(self.rings) if self.rings else self.outer_taps
+
+    @property
     def edge_elements(self) -> int:
         if self.s.masked:
             return 0
@@ -153,7 +167,7 @@ class Gather:
 
     @property
     def scratch_bytes(self) -> int:
-        return (self.edge_elements + self.filter_elements + self.outer_taps * self.row_elements) * self.s.size
+        return (self.edge_elements + self.filter_elements + self.copies * self.row_elements) * self.s.size
 
 
 def write_conv(call: Call, target: Target) -> TileFunction | None:
@@ -229,6 +243,8 @@ class _Body:
     count: str
     filters: str
     copies: str
+    held: str
+    """The number of the input row that each copy is of, or -1."""
 
 
 def _entry(g: Gather, call: Call) -> Code:
@@ -247,12 +263,16 @@ def _entry(g: Gather, call: Call) -> Code:
         code.let("alloca i64"),
         filters,
         code.at(s.element, filters, g.filter_elements),
+        code.let(f"alloca [{g.copies} x i64], align 16"),
     )  # fmt: skip
     set_job(code, body.job, {LIST: body.table, A_DEPTH: 1, ACCUMULATE: 0})
     if g.rows.copied:
-        code.call(f"@{zero_symbol(s)}", ("ptr", body.copies), ("i64", g.outer_taps * g.row_elements))
+        code.call(f"@{zero_symbol(s)}", ("ptr", body.copies), ("i64", g.copies * g.row_elements))
     rows, row0 = ("1", "0") if g.one_row else ("%s0", "%row0")
     with code.loop(g.groups) as group:
+        if g.rows.copied and g.rings:
+            with code.loop(g.copies) as slot:
+                code.store("i64", "-1", code.at("i64", body.held, slot.index))
         x = code.at(s.element, "%in0", code.mul(group.index, g.channels))
         y = code.at(s.element, "%out0", code.mul(group.index, g.features))
         f = code.at(s.element, "%in1", code.mul(group.index, g.channels if g.reverse else g.features))
@@ -359,9 +379,7 @@ def _meet(body: _Body, at: list[str], x: str) -> None:
             n = code.load("i64", body.count)
             row = code.at(s.element, x, dot(code, [i for i, _ in found], g.x_strides))
             if g.rows.copied:
-                copy = code.at(s.element, body.copies, code.mul(n, g.row_elements))
-                copy_row(code, s, g.rows, g.inner, g.x_strides[-1], copy, row)
-                row = copy
+                row = _copied(body, [i for i, _ in found], n, row)
             across = taps[0]
             for axis, k in zip(g.axes[1:-1], taps[1:], strict=True):
                 across = code.add(code.mul(across, axis.taps), k)
@@ -369,6 +387,25 @@ def _meet(body: _Body, at: list[str], x: str) -> None:
             code.store("ptr", row, entry)
             code.store("i64", across, code.at("i64", entry, 1))
             code.store("i64", code.add(n, 1), body.count)
+
+
+def _copied(body: _Body, position: list[str], n: str, row: str) -> str:
+    """The address of a copy with zeros around it of the input row at `position`, the n-th one that the output row meets."""
+    code, g, s = body.code, body.g, body.g.s
+    if not g.rings:
+        copy = code.at(s.element, body.copies, code.mul(n, g.row_elements))
+        copy_row(code, s, g.rows, g.inner, g.x_strides[-1], copy, row)
+        return copy
+    slot, number = "0", "0"
+    for i, ring, axis in zip(position, g.rings, g.axes[:-1], strict=True):
+        slot = code.add(code.mul(slot, ring), code.let(f"urem i64 {i}, {ring}"))
+        number = code.add(code.mul(number, axis.inputs), i)
+    copy = code.at(s.element, body.copies, code.mul(slot, g.row_elements))
+    held = code.at("i64", body.held, slot)
+    with code.when(code.compare("ne", code.load("i64", held), number)):
+        code.store("i64", number, held)
+        copy_row(code, s, g.rows, g.inner, g.x_strides[-1], copy, row)
+    return copy
 
 
 def _segments(body: _Body, phase: Phase, met: str, filters: str, row_step: int) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fdl.backends.loops.ir import BOOL, INDEX, Buffer, Call, Const, Ref, Value
+from fdl.backends.loops.ir import BOOL, INDEX, Call, Const, Ref, Value
 from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, convert, mul, op
 from fdl.tracer import dtypes
@@ -20,7 +20,8 @@ from fdl.tracer.ir import Atom, Equation
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
-from .panels import GRAIN, TASKS, Cut, cut, panels
+from .nests import sum_partials
+from .panels import GRAIN, PARTS, TASKS, Cut, cut, panels, parts
 from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
 
 TINY = 512
@@ -229,8 +230,6 @@ def build_conv_input_grad(scope: Scope, e: Equation) -> None:
     _images(scope, e, "conv_input_grad", 2 * e.inputs[0].type.size * math.prod(f[:-1]))
 
 
-FILTER_TASKS = 16
-"""The most partial filter gradients."""
 FILTER_MEMORY = 1 << 22
 """The most elements that the partial filter gradients take together."""
 
@@ -247,11 +246,10 @@ def build_conv_filter_grad(scope: Scope, e: Equation) -> None:
         return
     wx, wy = _spatial(placed(scope.stored(x), x.type.shape)), _spatial(placed(scope.stored(dy), dy.type.shape))
     images = wx.shape[0]
-    flops = 2 * dy.type.size * math.prod(out.type.shape[:-1])
-    parts = max(1, min(images, FILTER_TASKS, flops // GRAIN, FILTER_MEMORY // out.type.size))
     # Partial sums of a half type would be rounded to it: there is one sum then.
     whole = scope.unit.target != "cpu" or accumulator(out.type.dtype) != out.type.dtype
-    chunks = Cut(images, images) if whole else cut(images, parts)
+    most = 1 if whole else max(1, min(PARTS, FILTER_MEMORY // out.type.size))
+    chunks = parts(images, max(x.type.size, dy.type.size), 2 * dy.type.size * math.prod(out.type.shape[:-1]), most)
     attrs = (("accumulate", False), *_attrs(e))
     place = scope.target(out)
     shape = out.type.shape
@@ -267,20 +265,8 @@ def build_conv_filter_grad(scope: Scope, e: Equation) -> None:
     operands = tuple(w.ref(range(len(w.shape)), {0: mul(p, chunks.step)}, (count, *w.shape[1:])) for w in (wx, wy))
     nest.do(Call("conv_filter_grad", (wf.ref(range(len(wf.shape))),), operands, (), attrs))
     nest.close()
-    _sum_partials(scope, partial, place, shape)
+    sum_partials(scope, partial, place)
 
 
 def _all(w: Window) -> Ref:
     return w.ref(range(len(w.shape)))
-
-
-def _sum_partials(scope: Scope, partial: Buffer, place: Place, shape: Shape) -> None:
-    nest = Nest(scope)
-    at = nest.over(shape)
-
-    def term(part: tuple[Value, ...]) -> Value:
-        return nest.let(Place(partial).load(At(partial.shape, (*part, *at.index))))
-
-    total = nest.reduce("add", partial.dtype, [partial.shape[0]], term)
-    nest.store(place, at, total)
-    nest.close()

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import itertools
 
-from fdl.backends.loops.ir import INDEX, Const, Op, Value
+from fdl.backends.loops.ir import INDEX, Buffer, Const, Op, Value
 from fdl.backends.loops.reductions import accumulator
-from fdl.backends.loops.values import add, convert, flatten, op
+from fdl.backends.loops.values import add, convert, flatten, mul, op
 from fdl.tracer import dtypes
 from fdl.tracer import primitive as p
-from fdl.tracer.ir import Equation
+from fdl.tracer.ir import Equation, Type
 
-from .context import GENERATORS, LoweringError, Nest, Scope
+from .context import GENERATORS, LoweringError, Nest, Place, Scope
 from .index import SCALAR, At
+from .panels import PART_ELEMENTS, parts
 
 
 def build_stored(scope: Scope, e: Equation) -> None:
@@ -35,6 +36,9 @@ def build_reduction(scope: Scope, e: Equation) -> None:
     assert isinstance(low, p.Reduction)
     axes = e.params["axes"]
     dtype = accumulator(x.type.dtype) if low.op in ("add", "mul") else x.type.dtype
+    if scope.unit.target == "cpu" and _by_parts(x.type, axes) and dtype == out.type.dtype:
+        _reduce_parts(scope, e, low.op)
+        return
     place = None if out.type.ndim == 0 else scope.target(out)
     nest = Nest(scope)
     kept = nest.over(out.type.shape)
@@ -49,6 +53,50 @@ def build_reduction(scope: Scope, e: Equation) -> None:
         scope.scalars[out] = total
         return
     nest.store(place, kept, total)
+    nest.close()
+
+
+def _by_parts(t: Type, axes: tuple[int, ...]) -> bool:
+    """Whether to reduce blocks of the leading axis first: images whose channels are kept, as a bias' gradient has them."""
+    lead = len(axes)
+    return 2 <= lead < t.ndim and sorted(axes) == list(range(lead)) and t.shape[0] >= 2 and t.size >= 8 * PART_ELEMENTS
+
+
+def _reduce_parts(scope: Scope, e: Equation, name: str) -> None:
+    """A reduction over leading axes: one row of results for each part of the first axis, which are then combined in order.
+
+    The parts are those of a filter's gradient over the same images, so that fusion makes both in one loop, while what they read
+    is in the cache.
+    """
+    x, out = e.inputs[0], e.outputs[0]
+    lead = len(e.params["axes"])
+    first, *rest = x.type.shape[:lead]
+    chunks = parts(first, x.type.size)
+    place = scope.target(out)
+    partial = scope.temporary(out.type.dtype, (chunks.count, *out.type.shape), "partial")
+    nest = Nest(scope)
+    p = nest.loop(chunks.count, stem="p")
+    kept = nest.over(out.type.shape)
+
+    def term(reduced: tuple[Value, ...]) -> Value:
+        row, *others = reduced
+        return nest.element(x, At(x.type.shape, (add(mul(p, chunks.step), row), *others, *kept.index)))
+
+    total = nest.reduce(name, out.type.dtype, (chunks.extent(p), *rest), term)
+    nest.store(Place(partial), At(partial.shape, (p, *kept.index)), total)
+    nest.close()
+    sum_partials(scope, partial, place, name)
+
+
+def sum_partials(scope: Scope, partial: Buffer, place: Place, name: str = "add") -> None:
+    """The combination of `partial` over its first axis, in order, at `place`."""
+    nest = Nest(scope)
+    at = nest.over(partial.shape[1:])
+
+    def term(part: tuple[Value, ...]) -> Value:
+        return nest.let(Place(partial).load(At(partial.shape, (*part, *at.index))))
+
+    nest.store(place, at, nest.reduce(name, partial.dtype, [partial.shape[0]], term))
     nest.close()
 
 

@@ -46,6 +46,17 @@ def cut(size: int, parts: int, multiple: int = 1) -> Cut:
     return Cut(size, min(size, -(-step // multiple) * multiple))
 
 
+PARTS = 16
+"""The most partial results of a sum over images or rows."""
+PART_ELEMENTS = 1 << 15
+"""Elements that a part reads at least, unless it computes for as long as a task."""
+
+
+def parts(rows: int, elements: int, flops: int = 0, most: int = PARTS) -> Cut:
+    """How `rows` that are summed up are cut into parts. What reads the same rows gets the same parts, and so may share a loop."""
+    return cut(rows, min(rows, most, max(flops // GRAIN, elements // PART_ELEMENTS, 1)))
+
+
 def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     """How C[m, n] of depth `k` is cut: by rows where there are many, else by columns."""
     wanted = min(tasks, 2 * m * n * k // GRAIN)
