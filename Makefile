@@ -3,7 +3,8 @@
 #   make demo [MODEL=mlp|cnn|vae]   train on MNIST, with pictures and a table of results
 #   make test                       the test suite, but for what takes minutes
 #   make test-slow                  what takes minutes: whole training runs and exhaustive sweeps
-#   make bench                      side-by-side with JAX and PyTorch (large downloads)
+#   make bench [ARGS=--quick]       side-by-side with JAX, PyTorch and NumPy (large downloads; ARGS=--help names the options;
+#                                   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets the smaller PyTorch)
 #   make lint                       ruff and mypy
 #
 # Each makes its environment when there is none. VENV=folder puts it elsewhere, PYTHON=name picks the interpreter.

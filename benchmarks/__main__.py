@@ -1,83 +1,92 @@
-"""`python -m benchmarks [--case TEXT] [--quick] [--threads N] [--out FILE]`: runs the cases and prints a table in Markdown."""
+"""`python -m benchmarks [--case PATTERN] [--quick] [--threads N] [--out FILE]`: runs the cases and prints a table in Markdown."""
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
-from collections.abc import Callable, Mapping
+import shutil
+import sys
 from pathlib import Path
 
+from . import machine, picture, report
+from .cases import CASES
+from .driver import Crew, Row
+from .record import matching
 
-def main() -> None:
-    """Runs the benchmarks."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="fdl against NumPy, JAX and PyTorch, side by side")
-    parser.add_argument("--case", default="", help="only cases whose name contains this text")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the time for each case")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads for every library")
-    parser.add_argument("--out", type=Path, help="also write the table to this file")
-    options = parser.parse_args()
-    # Thread pools read these when the libraries are imported.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FDL_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
-    flags = f"--xla_cpu_multi_thread_eigen={'true' if options.threads > 1 else 'false'} intra_op_parallelism_threads={options.threads}"
-    os.environ.setdefault("XLA_FLAGS", flags)
 
-    import jax
-    import llvmlite
-    import numpy as np
-    import torch
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description="fdl against JAX, PyTorch and NumPy, side by side")
+    parser.add_argument(
+        "--case", default="", metavar="PATTERN", help="only cases with this in their name; * for anything, | between patterns"
+    )
+    parser.add_argument("--quick", action="store_true", help="three short rounds, and no torch.compile")
+    parser.add_argument(
+        "--threads", type=int, default=machine.cores(), metavar="N", help="threads of every library (all cores)"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of a case (11; 3 when quick)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="seconds of a library in a round (0.2; 0.05 when quick)")
+    parser.add_argument(
+        "--torch-compile", action=argparse.BooleanOptionalAction,
+        help="time the faster of eager PyTorch and torch.compile (where there is a C++ compiler, and not when quick)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the page here, and its picture beside it")
+    parser.add_argument("--list", action="store_true", help="only print the cases' names")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.threads <= machine.cores():
+        parser.error(f"--threads {options.threads}: expected 1 to {machine.cores()}, the cores that this process may run on")
+    options.rounds = options.rounds or (3 if options.quick else 11)
+    options.seconds = options.seconds or (0.05 if options.quick else 0.2)
+    if options.torch_compile is None:
+        options.torch_compile = not options.quick and any(map(shutil.which, ("c++", "g++", "clang++")))
+    return options
 
-    import fdl
 
-    from .cases import CASES
-    from .timing import alternate
-
-    torch.set_num_threads(options.threads)
-    fdl.set_num_threads(options.threads)
-    lines = [
-        f"{datetime.date.today()}, {platform.machine()}, {options.threads} threads, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, "
-        f"llvmlite {llvmlite.__version__}, JAX {jax.__version__}, PyTorch {torch.__version__}",
-        "",
-        "Microseconds a call, minimum / median over alternating rounds; the ratio is fdl to the best of the peers named, "
-        "of minima / of medians.",
-        "",
-        "| case | fdl | JAX | PyTorch | NumPy | ratio | target |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    print("\n".join(lines), flush=True)
-    for case in CASES:
-        if options.case not in case.name:
-            continue
-        calls = case.make()
-        check(case.name, calls)
-        timings = alternate(calls, 0.3 if options.quick else 1.5)
-        cells = [
-            f"{t.minimum * 1e6:,.1f} / {t.median * 1e6:,.1f}" if (t := timings.get(name)) else "–"
-            for name in ("fdl", "jax", "torch", "numpy")
-        ]
-        peers = [timings[p] for p in case.peers if p in timings]
-        ours = timings["fdl"]
-        minimum, median = ours.minimum / min(p.minimum for p in peers), ours.median / min(p.median for p in peers)
-        row = f"| {case.name} | {' | '.join(cells)} | {minimum:.2f} / {median:.2f} | {case.target} |"
-        lines.append(row)
-        print(row, flush=True)
+def main() -> int:
+    """Runs the benchmarks. Returns: 1 when a library failed at a case, or its results were wrong."""
+    options = parse()
+    cases = matching(CASES, options.case)
+    if not cases:
+        print(f"No case is named like {options.case!r}; --list names them.", file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(c.name for c in cases))
+        return 0
+    rows: list[Row] = []
+    with Crew(options.threads, torch_compile=options.torch_compile, report=_say) as crew:
+        command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+        head = report.heading(machine.describe(options.threads), crew.versions, crew.rates(), command)
+        print(f"{head}\n\n" + "\n".join(report.HEAD), flush=True)
+        try:
+            for case in cases:
+                row = crew.measure(case, options.seconds, min(options.rounds, 5) if case.fresh else options.rounds)
+                rows.append(row)
+                print(report.line(report.cells(row)), flush=True)
+                for name, why in row.notes.items():
+                    if why.startswith("failed"):
+                        _say(f"{case.name}: {name}: {why}")
+        except KeyboardInterrupt:
+            _say("stopped")
+    print(f"\n{report.summary(rows)}", *[f"- {n}" for row in rows for n in report.notes(row)], sep="\n")
     if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write(options.out, head, rows)
+    return int(any(row.failed for row in rows))
 
 
-def check(name: str, calls: Mapping[str, Callable[[], object]]) -> None:
-    """Asserts that all libraries compute the same, where the result is deterministic."""
-    import numpy as np
+def write(path: Path, head: str, rows: list[Row]) -> None:
+    """The page, and its picture where Matplotlib is installed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image: Path | None = path.with_suffix(".svg")
+    try:
+        picture.draw(rows, path.with_suffix(".svg"))
+    except ImportError as error:
+        image = None
+        _say(f"no picture: {error}")
+    path.write_text(report.page(head, rows, image.name if image else None), encoding="utf-8")
 
-    if "random" in name:
-        return
-    results = {library: np.asarray(call()) for library, call in calls.items()}
-    for library, value in results.items():
-        np.testing.assert_allclose(value, results["fdl"], rtol=2e-3, atol=2e-3, err_msg=f"{name}: {library}")
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
