@@ -45,6 +45,8 @@ FLOATS = (float16, bfloat16, float32, float64)
 SIGNED = (int8, int16, int32, int64)
 UNSIGNED = (uint8, uint16, uint32, uint64)
 COMPLEX = (complex64, complex128)
+PARTS = (float32, float64)
+"""The dtypes of a complex number's parts."""
 
 DEFAULT_INT, DEFAULT_FLOAT, DEFAULT_COMPLEX = int32, float32, complex64
 
@@ -169,6 +171,17 @@ def promote(*operands: tuple[DType, bool]) -> tuple[DType, bool]:
 def real_of(dtype: DType) -> DType:
     """The dtype of a complex type's parts; `dtype` itself when it is real."""
     return {complex64: float32, complex128: float64}.get(dtype, dtype)
+
+
+def complex_of(dtype: DType) -> DType:
+    """The complex dtype whose parts are of `dtype`, float32 or float64; `dtype` itself when it is complex.
+
+    Raises: TypeError for any other dtype.
+    """
+    found: dict[DType, DType] = {float32: complex64, float64: complex128, complex64: complex64, complex128: complex128}
+    if dtype not in found:
+        raise TypeError(f"no complex dtype has parts of dtype {dtype.name}")
+    return found[dtype]
 
 
 def scalar_type(value: object) -> tuple[DType, bool] | None:

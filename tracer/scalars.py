@@ -12,6 +12,10 @@ definition from here: a slow and obvious NumPy function.  What binds the backend
 * `add sub mul div rem sqrt` and everything else that is `exact` have the same bits everywhere.  The others are computed
   here one precision up and rounded, so that they are all but correctly rounded (float64 `erf erfc erf_inv`, which Python's
   math library gives, to within 3 ulp): a backend's error is measured against them.
+* Complex `add sub mul neg` round each operation on the parts, as written: (a + bi)(c + di) = (ac - bd) + (ad + bc)i, without the
+  special cases of C99's annex G.  Division by zero divides each part by it; division by one infinite part gives 0.  `sign` is
+  z / |z|; of a number with one infinite part, the unit number along it.  The inverse functions are C99's: on a branch cut the sign
+  of a zero tells the side.  They are held to the reference to within some ulp of the result's modulus, not of each part.
 * `max` and `min` propagate NaN (of +0 and -0, either).  sign(NaN) = NaN, sign(-0) = -0.  `round` is half to even.
 * `convert`: float → int truncates and saturates, NaN → 0; float → bool is `x != 0` (NaN → True); int → int wraps; float →
   narrower float rounds once, to nearest even; int → float16 or bfloat16 goes through float32; complex → real drops the
@@ -145,6 +149,13 @@ def _unsigned(x: Array) -> Array:
     return x.view(np.dtype(f"uint{dtypes.bits(x.dtype)}"))
 
 
+def join_parts(re: Any, im: Any, dtype: DType) -> Array:
+    """The complex array of real parts `re` and imaginary parts `im`, broadcast together."""
+    out = np.empty(np.broadcast_shapes(np.shape(re), np.shape(im)), dtype)
+    out.real, out.imag = re, im
+    return out
+
+
 # --- arithmetic -----------------------------------------------------------------------------------
 
 
@@ -158,7 +169,6 @@ def _arithmetic(name: str, domain: str, ufunc: np.ufunc) -> None:
 
 _arithmetic("add", "bool int float complex", np.add)
 _arithmetic("sub", "int float complex", np.subtract)
-_arithmetic("mul", "bool int float complex", np.multiply)
 _arithmetic("neg", "int float complex", np.negative)
 _arithmetic("max", "bool int float", np.maximum)
 _arithmetic("min", "bool int float", np.minimum)
@@ -170,6 +180,14 @@ _arithmetic("not", "bool int", np.invert)
 _arithmetic("and", "bool int", np.bitwise_and)
 _arithmetic("or", "bool int", np.bitwise_or)
 _arithmetic("xor", "bool int", np.bitwise_xor)
+
+
+@_scalar("mul", 2, "bool int float complex")
+def _mul(x: Array, y: Array, *, dtype: DType) -> Array:
+    if not dtypes.is_complex(dtype):
+        return (_working(x) * _working(y)).astype(dtype)
+    # NumPy's own product of complex arrays is contracted on some processors and not on others.
+    return join_parts(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real, dtype)
 
 
 @_scalar("div", 2, "int float complex")
@@ -208,7 +226,7 @@ def _sign(x: Array, *, dtype: DType) -> Array:
         return np.sign(x)
     if dtypes.is_complex(dtype):
         wide = _precise(x)
-        return np.where(wide == 0, wide, wide / np.abs(wide)).astype(dtype)
+        return np.where(wide == 0, wide, np.sign(wide)).astype(dtype)
     wide = _working(x)
     return np.where((wide == 0) | np.isnan(wide), wide, np.copysign(np.ones_like(wide), wide)).astype(dtype)
 
@@ -271,13 +289,34 @@ def _transcendental(name: str, domain: str, function: Callable[..., Any], arity:
 
 
 def _rsqrt(x: Array) -> Array:
-    return np.reciprocal(np.sqrt(x))
+    return np.asarray(1 / np.sqrt(x))
+
+
+def _expm1(x: Array) -> Array:
+    """exp(x) - 1; for complex x + iy, (exp(x) - 1) cos y - 2 sin²(y/2) + i exp(x) sin y."""
+    if not np.iscomplexobj(x):
+        return np.asarray(np.expm1(x))
+    power, half = np.exp(x), np.sin(x.imag / 2)
+    re = np.expm1(x.real) * np.cos(x.imag) - 2 * half * half
+    edge = ~np.isfinite(power.real) | np.isneginf(x.real)
+    return join_parts(np.where(edge, power.real - 1, re), power.imag, x.dtype)
+
+
+def _log1p(x: Array) -> Array:
+    """log(1 + x); for complex x + iy, log1p(x (2 + x) + y²) / 2 + i atan2(y, 1 + x) where that is small."""
+    if not np.iscomplexobj(x):
+        return np.asarray(np.log1p(x))
+    full = np.log(join_parts(1 + x.real, x.imag, x.dtype))
+    small = np.maximum(np.abs(x.real), np.abs(x.imag)) < 0.5
+    near = np.log1p(np.where(small, x.real * (2 + x.real) + x.imag * x.imag, 0)) / 2
+    return join_parts(np.where(small, near, full.real), full.imag, x.dtype)
 
 
 def _logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) where x is negative: without overflow, and accurate in the tail."""
     if np.iscomplexobj(x):
-        return np.asarray(1 / (1 + np.exp(-x)))
+        e = np.exp(np.where(x.real < 0, x, -x))
+        return np.asarray(np.where(x.real < 0, e, 1) / (1 + e))
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e / (1 + e), 1 / (1 + e))
 
@@ -316,7 +355,7 @@ def _erf_inv(x: Array) -> Array:
 
 
 _LIBRARY: dict[str, Callable[[Array], Array]] = {
-    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
+    "exp": np.exp, "expm1": _expm1, "log": np.log, "log1p": _log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "rsqrt": _rsqrt, "logistic": _logistic,
     "cbrt": np.cbrt, "exp2": np.exp2, "erf": _erf, "erfc": _erfc, "erf_inv": _erf_inv,

@@ -135,7 +135,11 @@ def _call(s: State, call: ir.Call) -> None:
     code = s.code
     tile = s.tiles[id(call)]
     for line in tile.declares:
-        code.module.declare(line)
+        symbol = line.partition("@")[2].partition("(")[0]
+        if symbol.startswith("llvm."):
+            code.module.declare(line)
+        else:
+            code.module.external(symbol, line)
     code.module.helpers.update(tile.parts)
     refs = (*call.outputs, *call.inputs)
     scratch = flow.take_scratch(s, tile.scratch_bytes) if tile.scratch_bytes else "null"

@@ -22,6 +22,7 @@ from fdl.tracer.dtypes import DType
 
 from . import scalars
 from .ints import literal_value
+from .pairs import load_alternate, masked_load, masked_store, store_alternate
 from .text import Code, iota, mangle, memory_type, register_type, splat_literal, vec
 from .tiles import TileFunction
 
@@ -370,6 +371,8 @@ def load(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Reg:
             stored = code.load(masked_load(code, element, lanes, p, active, align), version, floor, p, active)
         if where.step < 0:
             stored = reverse(code, element, lanes, stored)
+    elif _alternate(where, buffer.dtype, lanes):
+        stored = load_alternate(code, element, lanes, p, mask, align, lambda rhs, by: code.load(rhs, version, floor, p, by))
     else:
         p = _pointers(s, where, element)
         active = mask or splat_literal("i1", "true", lanes)
@@ -380,19 +383,16 @@ def load(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Reg:
     return Reg(scalars.from_memory(code, buffer.dtype, lanes, stored), lanes)
 
 
-def masked_load(code: Code, element: str, lanes: int, pointer: str, mask: str, align: int) -> str:
-    """The right-hand side of a masked load; lanes that don't take part are 0."""
-    kind = vec(element, lanes)
-    symbol = f"@llvm.masked.load.{mangle(element, lanes)}.p0"
-    code.module.declare(f"declare {kind} {symbol}(ptr, i32, <{lanes} x i1>, {kind})")
-    return f"call {kind} {symbol}(ptr {pointer}, i32 {align}, <{lanes} x i1> {mask}, {kind} zeroinitializer)"
-
-
 def reverse(code: Code, element: str, lanes: int, reg: str) -> str:
     """The lanes in the opposite order."""
     kind = vec(element, lanes)
     order = ", ".join(f"i32 {i}" for i in reversed(range(lanes)))
     return code.pure(f"shufflevector {kind} {reg}, {kind} poison, <{lanes} x i32> <{order}>", reg)
+
+
+def _alternate(where: Place, dtype: DType, lanes: int) -> bool:
+    """Whether an access is to every other element, of a size that has masked vectors."""
+    return not where.scattered and where.step == 2 and lanes > 1 and dtype.itemsize in (4, 8)
 
 
 def _pointers(s: State, where: Place, element: str) -> str:
@@ -428,9 +428,10 @@ def store(s: State, buffer: ir.Buffer, index: Sequence[Reg], reg: Reg) -> None:
         if mask is None:
             code.do(f"store {kind} {stored}, ptr {p}, align {align}")
             return
-        symbol = f"@llvm.masked.store.{mangle(element, lanes)}.p0"
-        code.module.declare(f"declare void {symbol}({kind}, ptr, i32, <{lanes} x i1>)")
-        code.do(f"call void {symbol}({kind} {stored}, ptr {p}, i32 {align}, <{lanes} x i1> {mask})")
+        code.do(masked_store(code, element, lanes, p, stored, mask, align))
+        return
+    if _alternate(where, buffer.dtype, lanes) and code.target.masked:
+        store_alternate(code, element, lanes, p, stored, mask, align)
         return
     # Lanes are stored in order, so the last one wins where two share an address.
     p = _pointers(s, where, element)

@@ -97,7 +97,10 @@ def _jvp(prim: Primitive, partials: Sequence[Partial], primals: Sequence[Any], t
     return y, y_dot if isinstance(y_dot, Zero) else splat(y_dot, t.shape)
 
 
-def _batch(prim: Primitive, size: int, xs: Sequence[Any], axes: Sequence[int | None], **params: Any) -> tuple[Any, int]:
+def batch_elementwise(
+    prim: Primitive, size: int, xs: Sequence[Any], axes: Sequence[int | None], **params: Any
+) -> tuple[Any, int]:
+    """The batching rule of an elementwise primitive: the output of `prim`, and its mapped axis."""
     ranks = [len(type_of(x).shape) - (a is not None) for x, a in zip(xs, axes, strict=True)]
     rank = builtins.max(ranks)
     full = [(x, a) for x, a, r in zip(xs, axes, ranks, strict=True) if r == rank and (rank or a is not None)]
@@ -136,21 +139,22 @@ def _declare(
     *partials: Partial,
     transpose: Callable[..., Any] | None = None,
     differentiable: bool = True,
+    jvp: Callable[..., Any] | None = None,
 ) -> tuple[Primitive, Callable[..., Any]]:
-    """The primitive for scalar operation `name`, and the function that binds it."""
+    """The primitive for scalar operation `name`, and the function that binds it. `jvp` stands in for `partials`."""
     scalar = SCALARS[name]
 
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    def sum_of_partials(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
         return _jvp(prim, partials or (None,) * scalar.arity, primals, tangents)
 
     def batch(size: int, xs: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, int]:
-        return _batch(prim, size, xs, axes)
+        return batch_elementwise(prim, size, xs, axes)
 
     prim = Primitive(
         name,
         abstract=functools.partial(_abstract, name, scalar.result),
         reference=functools.partial(_reference, name, scalar.result),
-        jvp=jvp if differentiable else None,
+        jvp=(jvp or sum_of_partials) if differentiable else None,
         transpose=transpose,
         batch=batch,
         lowering=Elementwise(name),
@@ -165,7 +169,7 @@ def _declare(
     return prim, function
 
 
-def scalar_like(value: float, x: Any) -> np.ndarray:
+def scalar_like(value: complex, x: Any) -> np.ndarray:
     """A 0-d constant of the dtype of `x`."""
     return np.asarray(value, type_of(x).dtype)
 
@@ -261,15 +265,38 @@ def _one(x: Any) -> Any:
     return scalar_like(1, x)
 
 
-abs_p, abs = _declare("abs", lambda t, y, x: mul(t, sign(x)))
-sign_p, sign = _declare("sign", None)
+def _is_complex(x: Any) -> bool:
+    return dtypes.is_complex(type_of(x).dtype)
+
+
+def _abs_partial(t: Any, y: Any, x: Any) -> Any:
+    # d|z| = Re(conj(z) dz) / |z|, and 0 at 0.
+    if not _is_complex(x):
+        return mul(t, sign(x))
+    return bind(lookup("real"), mul(t, bind(lookup("conj"), sign(x))))
+
+
+def _sign_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    (x,), (t,) = primals, tangents
+    y = sign(x)
+    if isinstance(t, Zero) or not _is_complex(x):
+        return y, Zero(type_of(y))
+    # s = z / |z| turns about 0: ds = i s Im(conj(s) dz) / |z|, and 0 at 0.
+    size = abs(x)
+    safe = select(eq(size, scalar_like(0, size)), scalar_like(1, size), size)
+    turn = div(bind(lookup("imag"), mul(t, bind(lookup("conj"), y))), safe)
+    return y, mul(mul(y, scalar_like(1j, y)), bind(lookup("complex"), turn, scalar_like(0, turn)))
+
+
+abs_p, abs = _declare("abs", _abs_partial)
+sign_p, sign = _declare("sign", jvp=_sign_jvp)
 floor_p, floor = _declare("floor", None)
 ceil_p, ceil = _declare("ceil", None)
 round_p, round = _declare("round", None)
 trunc_p, trunc = _declare("trunc", None)
 sqrt_p, sqrt = _declare("sqrt", lambda t, y, x: mul(t, div(scalar_like(0.5, x), y)))
 rsqrt_p, rsqrt = _declare("rsqrt", lambda t, y, x: mul(t, mul(scalar_like(-0.5, x), div(y, x))))
-cbrt_p, cbrt = _declare("cbrt", lambda t, y, x: mul(t, div(y, mul(scalar_like(3, x), x))))
+cbrt_p, cbrt = _declare("cbrt", lambda t, y, x: div(t, mul(scalar_like(3, x), mul(y, y))))
 exp_p, exp = _declare("exp", lambda t, y, x: mul(t, y))
 exp2_p, exp2 = _declare("exp2", lambda t, y, x: mul(t, mul(y, scalar_like(np.log(2.0), x))))
 expm1_p, expm1 = _declare("expm1", lambda t, y, x: mul(t, add(y, _one(x))))
@@ -278,14 +305,46 @@ log1p_p, log1p = _declare("log1p", lambda t, y, x: div(t, add(x, _one(x))))
 sin_p, sin = _declare("sin", lambda t, y, x: mul(t, cos(x)))
 cos_p, cos = _declare("cos", lambda t, y, x: neg(mul(t, sin(x))))
 tan_p, tan = _declare("tan", lambda t, y, x: mul(t, add(_one(x), mul(y, y))))
-asin_p, asin = _declare("asin", lambda t, y, x: mul(t, rsqrt(sub(_one(x), mul(x, x)))))
-acos_p, acos = _declare("acos", lambda t, y, x: neg(mul(t, rsqrt(sub(_one(x), mul(x, x))))))
+
+
+def _asin_slope(x: Any) -> Any:
+    """1 / sqrt(1 - x²).
+
+    For complex numbers as a product of two roots, and with a constant subtracted from `x`, never the reverse: the imaginary
+    part keeps its sign where it is a zero, which tells on what side of its branch cut asin is (W. Kahan, 1987, section 5).
+    """
+    if not _is_complex(x):
+        return rsqrt(sub(_one(x), mul(x, x)))
+    return mul(rsqrt(neg(sub(x, _one(x)))), rsqrt(sub(x, scalar_like(-1, x))))
+
+
+def _asinh_slope(x: Any) -> Any:
+    if not _is_complex(x):
+        return rsqrt(add(mul(x, x), _one(x)))
+    # asin z = -i asinh(i z)
+    return _asin_slope(_times_i(x))
+
+
+def _acosh_slope(x: Any) -> Any:
+    if not _is_complex(x):
+        return rsqrt(mul(sub(x, _one(x)), add(x, _one(x))))
+    # The root of the product would be wrong in the left half of the plane.
+    return mul(rsqrt(sub(x, _one(x))), rsqrt(sub(x, scalar_like(-1, x))))
+
+
+def _times_i(x: Any) -> Any:
+    """i x, with the signs of zeros: a product by 1j would add 0 to each part."""
+    return bind(lookup("complex"), neg(bind(lookup("imag"), x)), bind(lookup("real"), x))
+
+
+asin_p, asin = _declare("asin", lambda t, y, x: mul(t, _asin_slope(x)))
+acos_p, acos = _declare("acos", lambda t, y, x: neg(mul(t, _asin_slope(x))))
 atan_p, atan = _declare("atan", lambda t, y, x: div(t, add(_one(x), mul(x, x))))
 sinh_p, sinh = _declare("sinh", lambda t, y, x: mul(t, cosh(x)))
 cosh_p, cosh = _declare("cosh", lambda t, y, x: mul(t, sinh(x)))
 tanh_p, tanh = _declare("tanh", lambda t, y, x: mul(t, sub(_one(x), mul(y, y))))
-asinh_p, asinh = _declare("asinh", lambda t, y, x: mul(t, rsqrt(add(mul(x, x), _one(x)))))
-acosh_p, acosh = _declare("acosh", lambda t, y, x: mul(t, rsqrt(mul(sub(x, _one(x)), add(x, _one(x))))))
+asinh_p, asinh = _declare("asinh", lambda t, y, x: mul(t, _asinh_slope(x)))
+acosh_p, acosh = _declare("acosh", lambda t, y, x: mul(t, _acosh_slope(x)))
 atanh_p, atanh = _declare("atanh", lambda t, y, x: div(t, mul(sub(_one(x), x), add(_one(x), x))))
 logistic_p, logistic = _declare("logistic", lambda t, y, x: mul(t, mul(y, sub(_one(x), y))))
 

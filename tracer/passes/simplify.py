@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from ..effects import may_merge, may_remove
 from ..ir import (
-    MAY_FAIL,
     Atom,
     Equation,
     Literal,
@@ -27,7 +29,10 @@ from ..ir import (
     map_subprograms,
     substitute,
 )
+from ..ops.barrier import barrier_p
 from ..primitive import Elementwise
+from .expand import expand
+from .spread import spread
 
 
 class Definitions(dict[Variable, Equation]):
@@ -42,7 +47,8 @@ Rule: TypeAlias = Callable[[Equation, Definitions], "Atom | Equation | None"]
 
 
 def _is(a: Atom, value: float) -> bool:
-    return isinstance(a, Literal) and a.value == value
+    """Whether `a` is the real number `value`. Complex numbers have no neutral element: a product by 1 adds 0 to each part."""
+    return isinstance(a, Literal) and a.type.dtype.kind != "c" and a.value == value
 
 
 def _same(a: Atom, e: Equation) -> Atom | None:
@@ -56,7 +62,9 @@ def _mul(e: Equation, _: Definitions) -> Atom | None:
 
 
 def _sub_zero(e: Equation, _: Definitions) -> Atom | None:
-    return _same(e.inputs[0], e) if _is(e.inputs[1], 0) else None
+    x, y = e.inputs
+    # -0 - (-0) is 0.
+    return _same(x, e) if isinstance(y, Literal) and _is(y, 0) and not np.signbit(y.value.astype(np.float64)) else None
 
 
 def _div_one(e: Equation, _: Definitions) -> Atom | None:
@@ -138,7 +146,7 @@ def simplify(program: Program) -> Program:
     """An equal program with fewer equations. Sub-programs are simplified too."""
 
     def make() -> Program:
-        return _eliminate(_rewrite(program))
+        return _eliminate(_rewrite(spread(expand(program))))
 
     return program.cached("simplified", make)
 
@@ -186,7 +194,7 @@ def _rewrite(p: Program) -> Program:
             break
         if len(e.outputs) == 1 and e.outputs[0] in env:
             continue
-        if not e.effects:
+        if may_merge(e.effects) and e.primitive is not barrier_p:
             key = _key(e)
             if key is not None:
                 known = seen.get(key)
@@ -213,7 +221,7 @@ def _eliminate(p: Program) -> Program:
     needed = {a for a in p.outputs if isinstance(a, Variable)}
     kept: list[Equation] = []
     for e in reversed(p.equations):
-        if any(v in needed for v in e.outputs) or e.effects - {MAY_FAIL}:
+        if any(v in needed for v in e.outputs) or not may_remove(e.effects):
             kept.append(e)
             needed.update(a for a in e.inputs if isinstance(a, Variable))
     return Program(p.inputs, tuple(reversed(kept)), p.outputs, p.constants, p.values, p.name)
