@@ -1,4 +1,9 @@
-"""Checks: a comparison on the common path, and a call of `fdl_fail` off it."""
+"""Checks: a comparison on the common path, and a call of `fdl_fail` off it.
+
+The error record keeps the lowest key (site, iteration).  That is the program's first failure as long as the record holds those of
+one iteration of the program's loops only: the driver leaves a loop with the iteration that failed, and a loop that runs
+inside a kernel seals the record there, so that nothing is lower from then on.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +45,26 @@ def check_statement(s: State, check: ir.Check) -> None:
         code.do(f"call void @fdl_fail(ptr {s.frame}, {arguments})")
         code.go(done)
     code.start(done)
+
+
+NO_ERROR = 2**63 - 1
+"""The key of a record without a failure."""
+_SEALED = -(2**63)
+"""A key that nothing is lower than."""
+_KEY_OFFSET = 16
+
+
+def seal_record(s: State) -> None:
+    """Keeps the failure that is on record from here on: it came in an earlier iteration than what follows."""
+    code = s.code
+    slot = code.pure(f"getelementptr inbounds i8, ptr {s.frame}, i64 {_KEY_OFFSET}", s.frame)
+    key = code.emit(f"load i64, ptr {slot}, align 8")
+    seal, on = code.label("seal"), code.label("on")
+    with code.scope(branch(code.emit(f"icmp ne i64 {key}, {NO_ERROR}"), seal, on), pinned=True):
+        code.start(seal)
+        code.do(f"store i64 {_SEALED}, ptr {slot}, align 8")
+        code.go(on)
+    code.start(on)
 
 
 def _first_lane(code: Code, lanes_set: str, lanes: int) -> str:

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from fdl.backends.loops import ir
 
 from . import cost, flow, inline, nests, outline, vectorise
+from .checks import NO_ERROR
 from .outline import Kernel, Outliner, load_word, store_word
 from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
 from .values import Reg, State, combine, known, uniform, value
 
-NO_ERROR = 2**63 - 1
 CHUNK = 10 * cost.CYCLES_PER_US
 """The least work of one piece of a parallel loop, in cycles; a loop of less than two pieces runs on one thread."""
 LONG = 5000 * cost.CYCLES_PER_US

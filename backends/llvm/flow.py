@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from fdl.backends.loops import ir
 
+from .checks import seal_record
 from .text import branch, jump, memory_type, register_type, vec
 from .values import Reg, State, uniform, value, widen
 
@@ -183,6 +184,8 @@ def loop_body(s: State, loop: ir.For, total: str, write: Writer) -> LoopBody:
         s.iteration.append((i, total))
         write(s, loop.body)
         s.iteration.pop()
+        if ir.is_step(loop) and any(isinstance(stmt, ir.Check) for stmt in ir.walk(loop.body)):
+            seal_record(s)
         return [in_lanes(s, c, value(s, c.next)) for c in loop.carries]
 
     return body

@@ -43,6 +43,8 @@ class Summary:
     writes: set[str] = field(default_factory=set)
     calls: bool = False
     loops: bool = False
+    observable: bool = False
+    """Whether it may fail or calls back."""
     size: int = 0
 
     def add(self, buffer: Buffer, access: Access) -> None:
@@ -56,6 +58,7 @@ class Summary:
         self.reads |= other.reads
         self.writes |= other.writes
         self.calls |= other.calls
+        self.observable |= other.observable
         self.size += other.size
 
 
@@ -108,6 +111,7 @@ def _visit(stmt: Stmt, s: Summary, known: Mapping[Var, Interval], bound_here: se
                 for x in block:
                     _visit(x, s, known, inner)
         case Check():
+            s.observable = True
             for v in (stmt.ok, *stmt.values):
                 _value(v, s, bound_here)
         case Call():
@@ -122,7 +126,7 @@ def _visit(stmt: Stmt, s: Summary, known: Mapping[Var, Interval], bound_here: se
             for r in stmt.inputs:
                 _ref(r, False, s, known, bound_here)
         case Callback():
-            s.calls = True
+            s.calls = s.observable = True
             for r in stmt.outputs:
                 _ref(r, True, s, known, bound_here)
             for r in stmt.inputs:

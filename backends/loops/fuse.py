@@ -87,7 +87,11 @@ class _Slot:
 class _Block:
     """A block being rebuilt. Slot k's statements come before those of slot k + 1; keys 2k and 2k + 1 are its loop and what follows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ordered: bool = False) -> None:
+        self.ordered = ordered
+        """Whether what may fail or calls back keeps its order here, so that the first failure is the program's first."""
+        self.observed = 0
+        """The key of the last such statement."""
         self.slots: list[_Slot] = [_Slot(None)]
         self.wrote: dict[str, int] = {}
         self.read: dict[str, int] = {}
@@ -96,6 +100,8 @@ class _Block:
     def earliest(self, s: Summary) -> int:
         """The least key at which a statement may stand, by what it depends on."""
         key = max((self.defined.get(v, 0) for v in s.uses), default=0)
+        if self.ordered and s.observable:
+            key = max(key, self.observed)
         for name in s.reads:
             key = max(key, self.wrote.get(name, 0))
         for name in s.writes:
@@ -104,6 +110,8 @@ class _Block:
 
     def record(self, s: Summary, key: int) -> None:
         """Notes what a statement at `key` touches."""
+        if s.observable:
+            self.observed = max(self.observed, key)
         for name in s.reads:
             self.read[name] = max(self.read.get(name, 0), key)
         for name in s.writes:
@@ -133,7 +141,7 @@ class _Fusion:
     def driver(self, block: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         """A driver-level block with its nests joined; those of loops and branches of the program are joined inside them."""
         allocs: list[Stmt] = []
-        into = _Block()
+        into = _Block(ordered=True)
         for stmt in block:
             match stmt:
                 case Alloc():

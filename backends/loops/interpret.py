@@ -42,6 +42,7 @@ from .ir import (
     Value,
     Var,
     While,
+    is_step,
 )
 from .show import show_stmt, show_value
 from .tiles import TILES, Tile
@@ -78,7 +79,8 @@ def run(
         tiles: the definitions of the tile kernels.
         races: whether to hold parallel and vector loops to the independence of their iterations.
 
-    Returns: (outputs, failure). The failure is that of the lowest site, and the first of its iterations; (site, values).
+    Returns: (outputs, failure). The failure (site, values) is the one that counts: see `ir.Check`. A loop of the program ends with the
+        iteration that fails.
 
     Raises: InvalidRoutine where an index is out of bounds, or iterations that should be independent are not.
     """
@@ -221,9 +223,10 @@ class _Machine:
                 self.loop(stmt, env)
             case While():
                 self.block(stmt.prelude, env)
-                while self.value(stmt.condition, env):
+                while self.failure is None and self.value(stmt.condition, env):
                     self.block(stmt.body, env)
-                    self.block(stmt.prelude, env)
+                    if self.failure is None:
+                        self.block(stmt.prelude, env)
             case If():
                 self.block(stmt.then if self.value(stmt.condition, env) else stmt.orelse, env)
             case Alloc():
@@ -232,6 +235,8 @@ class _Machine:
                 earlier = self.failure is None or stmt.site < self.failure[0]
                 if not self.value(stmt.ok, env) and earlier:
                     self.failure = stmt.site, tuple(int(self.value(v, env)) for v in stmt.values)
+            case Call() if self.tiles[stmt.kernel].foreign is not None:
+                self.foreign(stmt, env)
             case Call():
                 if id(stmt) not in self.bodies:
                     self.bodies[id(stmt)] = expanded(stmt, self.tiles[stmt.kernel].body, self.names)
@@ -253,9 +258,24 @@ class _Machine:
             env.update(zip((c.var.name for c in stmt.carries), carried, strict=True))
             self.block(stmt.body, env)
             carried = [self.value(c.next, env) for c in stmt.carries]
+            if self.failure is not None and is_step(stmt):
+                break
         if watch:
             self.loops.pop()
         env.update(zip((c.result.name for c in stmt.carries), carried, strict=True))
+
+    def foreign(self, stmt: Call, env: dict[str, Any]) -> None:
+        run = self.tiles[stmt.kernel].foreign
+        assert run is not None
+        positions = [self.positions(ref, env) for ref in stmt.inputs]
+        arrays = []
+        for ref, places in zip(stmt.inputs, positions, strict=True):
+            values = [self.load(ref.buffer, int(p)) for p in places.ravel()]
+            arrays.append(np.array(values, ref.buffer.dtype).reshape(places.shape))
+        run(stmt, arrays)
+        for ref, places, array in zip(stmt.outputs, positions, arrays, strict=False):
+            for p, value in zip(places.ravel(), array.ravel(), strict=True):
+                self.store(ref.buffer, int(p), value)
 
     def callback(self, stmt: Callback, env: dict[str, Any]) -> None:
         arrays = []

@@ -33,7 +33,7 @@ Invariants (held by `check`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -190,8 +190,10 @@ class Check:
     """Record a failure at `site` when `ok` is false; execution goes on with values that are safe to use.
 
     `site` indexes the routine's `sites`; sites are numbered in program order.  `values` (up to three int64) are what
-    the message shows: the index, the axis length.  The recorded failure is the one with the lowest site, then
-    the first in iteration order.
+    the message shows: the index, the axis length.  The failure that counts is the one that the program, run one equation
+    after another, meets first.  Within an iteration of the program's innermost loop around it that is the lowest site, and
+    then the first in iteration order; a loop of the program (`is_step`, `While`) keeps the failure of the first iteration
+    that has one, and may end there.
     """
 
     ok: Value
@@ -240,11 +242,20 @@ Stmt: TypeAlias = Let | Store | For | While | If | Alloc | Check | Call | Callba
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a `Check` comes from. `message` is a format string over the check's values: "{0}", "{1}", "{2}"."""
+    """Where a `Check` comes from.
+
+    `message` is a format string over the check's values "{0}", "{1}", "{2}", and over the least and the largest index of an axis
+    of size {2}: "{3}" and "{4}".
+    """
 
     message: str
     source: str = ""
     number: int = 0
+
+    def text(self, values: Sequence[int]) -> str:
+        """The message for the values of a failed check."""
+        shown = (*values, 0, 0, 0)[:3]
+        return self.message.format(*shown, -shown[2], shown[2] - 1)
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,16 @@ class Routine:
 
 
 # --- traversal ------------------------------------------------------------------------------------
+
+
+def is_step(stmt: Stmt) -> bool:
+    """Whether a loop is one of the program, a scan: its iterations happen one after another. Lowering names its variable so."""
+    return isinstance(stmt, For) and stmt.kind == "serial" and stmt.var.name.startswith("step")
+
+
+def is_observable(stmt: Stmt) -> bool:
+    """Whether a statement may fail or call back: such statements stay in the order of the program."""
+    return any(isinstance(s, (Check, Callback)) for s in walk((stmt,)))
 
 
 def blocks(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,19 +11,27 @@ from fdl.tracer import tree
 from fdl.tracer.errors import ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops.elementwise import move_axis
+from fdl.tracer.primitive import Axis
 from fdl.tracer.trace import check_array
 from fdl.tracer.transforms.vmap import batch_flat, with_batch_axis
 
 from .signature import FlatFunction, argument_name, as_value, name_of
 
 
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: int | None = None) -> Callable[..., Any]:
+def vmap(
+    f: Callable[..., Any],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_name: str | None = None,
+    axis_size: int | None = None,
+) -> Callable[..., Any]:
     """`f` mapped over an axis of its arguments, whose results are stacked.
 
     Args:
-        in_axes: for each positional argument the axis to map over, None for an argument that all calls share, or a pytree
-            prefix of these; one int for all.  Keyword arguments are mapped over axis 0.
-        out_axes: where the mapped axis goes in the outputs: an int, or a pytree prefix.
+        in_axes: for each positional argument the axis to map over (negative ones count from the back), None for an argument that all
+            calls share, or a pytree prefix of these; one int for all.  Keyword arguments are mapped over axis 0.
+        out_axes: where the mapped axis goes in the outputs: an int, None for an output that is the same in all calls, or a pytree prefix.
+        axis_name: the name by which collectives (`psum`, `axis_index`, ...) inside `f` know the axis.
         axis_size: the size of the mapped axis, where no argument tells.
 
     Raises: ShapeError when the sizes of the mapped axes differ, naming the arguments.
@@ -33,16 +42,19 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
         (3,)
     """
 
+    if not callable(f):
+        raise TypeError(f"vmap expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+    if axis_name is not None and not isinstance(axis_name, str):
+        raise TypeError(f"vmap({name_of(f)}): axis_name must be a str, got {axis_name!r}.{at(user_source())}")
+
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         name = f"vmap({name_of(f)})"
-        if isinstance(in_axes, list):
-            raise TypeError(f"{name}: in_axes must be an int, None or a tuple with an entry for each argument, got a list.")
-        if isinstance(in_axes, tuple) and len(in_axes) != len(args):
+        if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
             raise TreeError(
                 f"{name}: in_axes has {len(in_axes)} entries, but the call has {len(args)} positional arguments.{at(user_source())}"
             )
-        axes_by_arg = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        axes_by_arg = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
         labels: list[str] = []
         flat_axes: list[int | None] = []
         for i, (arg, spec) in enumerate(zip(args, axes_by_arg, strict=True)):
@@ -67,9 +79,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
                 sizes[label] = shape[axis]
             ready.append(axis)
         if len(set(sizes.values())) > 1:
-            listed = ", ".join(f"{label} has {n}" for label, n in sizes.items())
             raise ShapeError(
-                f"{name}: the mapped axes differ in size: {listed}. Fix in_axes, or the shapes.{at(user_source())}"
+                f"{name}: the mapped axes differ in size: {_odd_ones(sizes)}. Fix in_axes, or the shapes.{at(user_source())}"
             )
         size = next(iter(sizes.values()), axis_size)
         if size is None:
@@ -79,13 +90,24 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, axis_size: 
         if axis_size is not None and size != axis_size:
             raise ShapeError(f"{name}: axis_size={axis_size}, but the mapped axes have size {size}.{at(user_source())}")
         function = FlatFunction(f, structure)
-        outs, axes = batch_flat(function, size, leaves, ready, name)
+        outs, axes = batch_flat(function, Axis(size, axis_name), leaves, ready, name)
         out = tree.unflatten(function.out_structure, range(len(outs)))
         targets = _spread(out_axes, out, f"{name}: out_axes")
         placed = [as_value(_place(x, a, t, size, name)) for x, a, t in zip(outs, axes, targets, strict=True)]
         return tree.unflatten(function.out_structure, placed)
 
     return mapped
+
+
+def _odd_ones(sizes: dict[str, int]) -> str:
+    """Which argument has which size; of many only those that differ from most."""
+    if len(sizes) <= 4:
+        return ", ".join(f"{label} has {n}" for label, n in sizes.items())
+    common, count = Counter(sizes.values()).most_common(1)[0]
+    first = next(label for label, n in sizes.items() if n == common)
+    odd = [f"{label} has {n}" for label, n in sizes.items() if n != common]
+    more = f" and {len(odd) - 4} more differ" if len(odd) > 4 else ""
+    return f"{count} arguments, such as {first}, have {common}, but {', '.join(odd[:4])}{more}"
 
 
 def _spread(spec: Any, value: Any, what: str) -> list[int | None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir import Program, Type
+from ..ir import Equation, Literal, Program, Type, evaluate
 from ..ops.elementwise import move_axis
 from ..primitive import Named, Primitive, Undefined, Zero, run_program
-from ..trace import ProgramTrace, bind
-from .jvp import jvp_program, tangent_type
+from ..trace import ProgramTrace, bind, sourced
+from .jvp import jvp_program, opened, recorded, tangent_type
 from .linearize import linearize_program
 from .transpose import transpose_program
 from .vmap import batch_program
@@ -29,7 +29,8 @@ def _abstract(*types: Type, program: Program, name: str) -> tuple[Type, ...]:
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, program: Program, name: str) -> tuple[list[Any], list[Any]]:
     moving = tuple(not isinstance(t, Zero) for t in tangents)
     forward, out_moving = jvp_program(program, moving)
-    outs = bind(jit_p, *primals, *(t for t in tangents if not isinstance(t, Zero)), program=forward, name=name)
+    forward, consts = opened(forward)
+    outs = bind(jit_p, *consts, *primals, *(t for t in tangents if not isinstance(t, Zero)), program=forward, name=name)
     n = len(program.outputs)
     rest = iter(outs[n:])
     return outs[:n], [next(rest) if m else Zero(t) for m, t in zip(out_moving, program.out_types, strict=True)]
@@ -41,7 +42,8 @@ def _linearize(
     moving = tuple(not isinstance(t, Zero) for t in tangents)
     split = linearize_program(program, moving)
     assert trace.parent is not None
-    outs = trace.parent.process(jit_p, primals, {"program": split.primal, "name": name})
+    primal, consts = opened(split.primal)
+    outs = trace.parent.process(jit_p, [*consts, *primals], {"program": primal, "name": name})
     n = len(program.outputs)
     residuals = split.residuals(primals, outs[n:])
     given = [t for t in tangents if not isinstance(t, Zero)]
@@ -49,12 +51,14 @@ def _linearize(
     return outs[:n], [next(dots) if m else Zero(tangent_type(t)) for m, t in zip(split.moving, program.out_types, strict=True)]
 
 
-def _transpose(cts: Sequence[Any], *inputs: Any, program: Program, name: str) -> list[Any]:
+def transpose_call(cts: Sequence[Any], *inputs: Any, program: Program, name: str) -> list[Any]:
+    """The transpose rule of a call of `program`, which is linear in the inputs that are `Undefined`."""
     undefined = tuple(isinstance(x, Undefined) for x in inputs)
     given = tuple(not isinstance(c, Zero) for c in cts)
     backward, moving = transpose_program(program, undefined, given)
     known = [x for x in inputs if not isinstance(x, Undefined)]
-    outs = iter(bind(jit_p, *known, *(c for c in cts if not isinstance(c, Zero)), program=backward, name=name))
+    backward, consts = opened(backward)
+    outs = iter(bind(jit_p, *consts, *known, *(c for c in cts if not isinstance(c, Zero)), program=backward, name=name))
     flags = iter(moving)
     return [next(outs) if u and next(flags) else None for u in undefined]
 
@@ -73,9 +77,35 @@ jit_p = Primitive(
     reference=lambda *xs, program, name: tuple(run_program(program, xs)),
     jvp=_jvp,
     linearize=_linearize,
-    transpose=_transpose,
+    transpose=transpose_call,
     batch=_batch,
     lowering=Named("jit"),
     multiple=True,
     eager="compiled",
 )
+
+
+def inline_calls(program: Program) -> Program:
+    """`program` with the equations of its `jit` calls in place of the calls, those of sub-programs excepted.
+
+    b: f32[] = jit[name="f", program=program f(a: f32[]) { b: f32[] = sin a  return b }] a     →     b: f32[] = sin a
+    """
+    if not any(e.primitive is jit_p for e in program.equations):
+        return program
+
+    def run(inner: Program, args: Sequence[Any]) -> list[Any]:
+        def step(e: Equation, inputs: list[Any]) -> Sequence[Any]:
+            values = [x.value if isinstance(x, Literal) else x for x in inputs]
+            if e.primitive is jit_p:
+                return run(e.params["program"], values)
+            with sourced(e.source):
+                out = bind(e.primitive, *values, **e.params)
+            return out if e.primitive.multiple else (out,)
+
+        return [x.value if isinstance(x, Literal) else x for x in evaluate(inner, args, step)]
+
+    def make() -> Program:
+        return recorded(lambda *args: run(program, args), program.in_types, program.name)
+
+    result: Program = program.cached("inline_calls", make)
+    return result

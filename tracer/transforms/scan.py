@@ -2,6 +2,8 @@
 
 `body(*consts, *carry, *x) -> (*carry, *y)`.  Its reverse-mode derivative is a scan in the other direction: the forward scan
 stacks the residuals of its steps, the backward one reads them.
+
+The parameter `unroll`, there when it is more than 1, is how many steps compiled code writes out in the loop's body.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ..ops.elementwise import add, move_axis, splat
 from ..primitive import Named, Primitive, Undefined, Zero, run_program
 from ..trace import ProgramTrace, bind, record
 from .call import check_operands
-from .jvp import instantiate, jvp_program, program_function, tangent_type
+from .jvp import instantiate, jvp_program, opened, program_function, recorded, tangent_type
 from .linearize import Linearized, linearize_program, zeros_in
 from .transpose import transpose_program
 from .vmap import batch_program, with_batch_axis
@@ -26,7 +28,9 @@ from .vmap import batch_program, with_batch_axis
 Flags = tuple[bool, ...]
 
 
-def _abstract(*types: Type, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool) -> tuple[Type, ...]:
+def _abstract(
+    *types: Type, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int = 1
+) -> tuple[Type, ...]:
     n = n_consts + n_carry
     assert all(t.shape[:1] == (length,) for t in types[n:]), (types[n:], length)
     check_operands("scan", body, [*types[:n], *(t.with_shape(t.shape[1:]) for t in types[n:])])
@@ -35,7 +39,9 @@ def _abstract(*types: Type, body: Program, n_consts: int, n_carry: int, length: 
     return (*carry, *(t.with_shape((length, *t.shape)) for t in body.out_types[n_carry:]))
 
 
-def _reference(*xs: Any, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool) -> tuple[Any, ...]:
+def _reference(
+    *xs: Any, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int = 1
+) -> tuple[Any, ...]:
     n = n_consts + n_carry
     consts, carry = xs[:n_consts], list(xs[n_consts:n])
     ys = [np.zeros((length, *t.shape), t.dtype) for t in body.out_types[n_carry:]]
@@ -61,7 +67,7 @@ def _types(values: Sequence[Any], drop: bool = False) -> list[Type]:
 
 
 def _jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool
+    primals: Sequence[Any], tangents: Sequence[Any], *, body: Program, n_consts: int, n_carry: int, **how: Any
 ) -> tuple[list[Any], list[Any]]:
     n = n_consts + n_carry
     moving_consts, moving, moving_xs = _moving(tangents[:n_consts]), _moving(tangents[n_consts:n]), _moving(tangents[n:])
@@ -86,10 +92,9 @@ def _jvp(
         return [*primal[:n_carry], *dots[:b], *primal[n_carry:], *dots[b:]]
 
     consts, init, xs = [*primals[:n_consts], *const_dots], [*primals[n_consts:n], *init_dots], [*primals[n:], *x_dots]
-    program = record(step, [*_types(consts), *_types(init), *_types(xs, drop=True)], name=body.name)[0]
-    outs = bind(
-        scan_p, *consts, *init, *xs, body=program, n_consts=len(consts), n_carry=len(init), length=length, reverse=reverse
-    )
+    program, closed = record(step, [*_types(consts), *_types(init), *_types(xs, drop=True)], name=body.name)
+    n_closed = len(closed) + len(consts)
+    outs = bind(scan_p, *closed, *consts, *init, *xs, body=program, n_consts=n_closed, n_carry=len(init), **how)
     n_ys = n_outs - n_carry
     values = [*outs[:n_carry], *outs[n_carry + b : n_carry + b + n_ys]]
     dots = iter([*outs[n_carry : n_carry + b], *outs[n_carry + b + n_ys :]])
@@ -97,9 +102,15 @@ def _jvp(
 
 
 def _linearize(
-    trace: ProgramTrace, primals: Sequence[Any], tangents: Sequence[Any], *, body: Program, n_consts: int, n_carry: int,
-    length: int, reverse: bool,
-) -> tuple[list[Any], list[Any]]:  # fmt: skip
+    trace: ProgramTrace,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    body: Program,
+    n_consts: int,
+    n_carry: int,
+    **how: Any,
+) -> tuple[list[Any], list[Any]]:
     n = n_consts + n_carry
     moving_consts, moving, moving_xs = _moving(tangents[:n_consts]), _moving(tangents[n_consts:n]), _moving(tangents[n:])
     none = (False,) * (len(body.outputs) - n_carry)
@@ -111,8 +122,9 @@ def _linearize(
     # The incoming carry of a step is a residual too where the linear part reads it: the primal body gives it out.
     primal, sources = _stack_carries(body, split, n_consts, n_carry)
     assert trace.parent is not None
-    params = {"n_consts": n_consts, "n_carry": n_carry, "length": length, "reverse": reverse}
-    outs = trace.parent.process(scan_p, primals, {"body": primal, **params})
+    primal, closed = opened(primal)
+    params = {"n_consts": len(closed) + n_consts, "n_carry": n_carry, **how}
+    outs = trace.parent.process(scan_p, [*closed, *primals], {"body": primal, **params})
     n_outs = len(body.outputs)
     stacked = outs[n_outs:]
 
@@ -136,7 +148,7 @@ def _linearize(
 
     consts, xs = [*fixed_values, *const_dots], [*varying_values, *x_dots]
     program = record(step, [*_types(consts), *_types(init_dots), *_types(xs, drop=True)], name=split.linear.name)[0]
-    linear = {"body": program, "n_consts": len(consts), "n_carry": b, "length": length, "reverse": reverse}
+    linear = {"body": program, "n_consts": len(consts), "n_carry": b, **how}
     dots = iter(trace.record(scan_p, [*consts, *init_dots, *xs], linear))
     values = list(outs[:n_outs])
     return values, [next(dots) if m else Zero(tangent_type(type_of(v))) for m, v in zip(split.moving, values, strict=True)]
@@ -152,14 +164,13 @@ def _stack_carries(body: Program, split: Linearized, n_consts: int, n_carry: int
         def f(*args: Any) -> list[Any]:
             return [*program_function(split.primal)(*args), *(args[s] for s in where)]
 
-        program = record(f, body.in_types, name=body.name)[0]
-        return program, tuple(where.get(s, s) for s in split.sources)
+        return recorded(f, body.in_types, body.name), tuple(where.get(s, s) for s in split.sources)
 
     return split.primal.cached(("stack_carries", n_consts, n_carry), make)
 
 
 def _transpose(
-    cts: Sequence[Any], *inputs: Any, body: Program, n_consts: int, n_carry: int, length: int, reverse: bool
+    cts: Sequence[Any], *inputs: Any, body: Program, n_consts: int, n_carry: int, reverse: bool, **how: Any
 ) -> list[Any]:
     n = n_consts + n_carry
     # A carry whose tangent starts as zeros is known, but the body is linear in it all the same; its cotangent is not needed.
@@ -187,10 +198,10 @@ def _transpose(
     init = [_zeros(t) for t in u_consts] + [instantiate(c) for c in cts[:n_carry]]
     init_types = [tangent_type(t) for t in (*u_consts, *carry_types)]
     xs = [*known_xs, *y_cts]
-    program = record(step, [*_types(known_consts), *init_types, *_types(xs, drop=True)], name=backward.name)[0]
-    outs = bind(
-        scan_p, *known_consts, *init, *xs, body=program, n_consts=kc, n_carry=a + n_carry, length=length, reverse=not reverse
-    )
+    program, closed = record(step, [*_types(known_consts), *init_types, *_types(xs, drop=True)], name=backward.name)
+    n_closed = len(closed) + kc
+    how |= {"n_consts": n_closed, "n_carry": a + n_carry, "reverse": not reverse}
+    outs = bind(scan_p, *closed, *known_consts, *init, *xs, body=program, **how)
     rest = iter(outs)
     by_const = [next(rest) if u else None for u in undefined[:n_consts]]
     by_carry = [x if w else None for x, w in zip([next(rest) for _ in range(n_carry)], wanted[n_consts:n], strict=True)]
@@ -202,9 +213,8 @@ def _zeros(t: Type) -> Any:
 
 
 def _batch(
-    size: int, inputs: Sequence[Any], axes: Sequence[int | None], *, body: Program, n_consts: int, n_carry: int, length: int,
-    reverse: bool,
-) -> tuple[list[Any], list[int | None]]:  # fmt: skip
+    size: int, inputs: Sequence[Any], axes: Sequence[int | None], *, body: Program, n_consts: int, n_carry: int, **how: Any
+) -> tuple[list[Any], list[int | None]]:
     n = n_consts + n_carry
     batched = tuple(a is not None for a in axes)
     consts, carry, xs = batched[:n_consts], batched[n_consts:n], batched[n:]
@@ -219,7 +229,7 @@ def _batch(
         with_batch_axis(x, a, size) if b else x for x, a, b in zip(inputs[n_consts:n], axes[n_consts:n], carry, strict=True)
     ]
     args += [x if a is None else move_axis(x, a, 1) for x, a in zip(inputs[n:], axes[n:], strict=True)]
-    outs = bind(scan_p, *args, body=program, n_consts=n_consts, n_carry=n_carry, length=length, reverse=reverse)
+    outs = bind(scan_p, *args, body=program, n_consts=n_consts, n_carry=n_carry, **how)
     return outs, [(0 if i < n_carry else 1) if b else None for i, b in enumerate(out)]
 
 

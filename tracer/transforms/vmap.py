@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import MissingRuleError, at, user_source
 from ..ir import Program, Type, type_of
+from ..ops.collectives import mentions_axis
 from ..ops.elementwise import move_axis
-from ..primitive import Primitive, lookup
+from ..primitive import Axis, Primitive, lookup
 from ..trace import Params, Trace, Tracer, bind, current, living, record, using
 from .jvp import program_function
 
@@ -31,15 +32,23 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batch rules over an axis of `size` elements."""
+    """Applies batch rules over an axis of `size` elements; an `Axis` with a name is the one that collectives of that name go over."""
+
+    axis: Axis
 
     def __init__(self, parent: Trace, size: int, label: str = "") -> None:
-        self.parent, self.size, self.label = parent, size, label
+        self.parent, self.label = parent, label
+        self.axis = size if isinstance(size, Axis) else Axis(size)
+
+    @property
+    def size(self) -> Axis:
+        """The mapped axis's size."""
+        return self.axis
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         assert self.parent is not None
         own = [isinstance(x, BatchTracer) and x.trace is self for x in inputs]
-        if not any(own):
+        if not any(own) and (self.axis.name is None or not mentions_axis(primitive, params, self.axis.name)):
             return self.parent.process(primitive, inputs, params)
         values = [x.value if mine else x for x, mine in zip(inputs, own, strict=True)]
         axes = [x.axis if mine else None for x, mine in zip(inputs, own, strict=True)]
@@ -100,4 +109,4 @@ def batch_program(
         assert not captured
         return result, tuple(out_batched)
 
-    return program.cached(("batch", size, batched, force), make)
+    return program.cached(("batch", int(size), getattr(size, "name", None), batched, force), make)

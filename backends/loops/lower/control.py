@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Value, While
-from fdl.backends.loops.values import clamp, op, sub
+from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Stmt, Value, While
+from fdl.backends.loops.values import add, clamp, mul, op, sub
 from fdl.tracer.ir import Atom, Equation, Program, Variable
 
 from .context import Nest, Place, Scope
@@ -98,26 +98,44 @@ def _update_carries(inner: Scope, outputs: Sequence[Atom], places: Sequence[Plac
 
 
 def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
-    """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs."""
+    """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs.
+
+    With `unroll` that many steps are written out in the loop's body, and those that are left over after it; all of them where there are
+    no more.
+    """
     p = e.params
     body = inlined(p["body"])
     n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
     consts, init, xs = e.inputs[:n_consts], e.inputs[n_consts : n_consts + n_carry], e.inputs[n_consts + n_carry :]
     stacked = [shaped(scope, a) for a in xs]
-    inner = _inside(scope, body)
-    for v, a in zip(body.inputs, consts, strict=False):
-        give(inner, v, scope, a)
+    for a in consts:
+        _ = scope.scalar(a) if a.type.ndim == 0 else scope.stored(a)
     places = _carries(scope, (*consts, *xs), init, e.outputs[:n_carry])
     results = [scope.target(v) for v in e.outputs[n_carry:]]
-    step = scope.unit.var("step")
-    scope.unit.ranges[step] = (0, max(length - 1, 0))
-    scope.note(step.name)
-    i: Value = sub(length - 1, step) if p["reverse"] else step
-    _bind_carries(inner, body.inputs[n_consts : n_consts + n_carry], places)
-    for v, place in zip(body.inputs[n_consts + n_carry :], stacked, strict=True):
-        inner.places[v] = Place(place.buffer, (*place.prefix, i))
-    _write_body(write, inner, body, n_carry, places, [Place(r.buffer, (*r.prefix, i)) for r in results])
-    scope.block.append(For(step, Const(length, INDEX), tuple(inner.block), "serial"))
+
+    def written(number: Value) -> list[Stmt]:
+        """The statements of a step."""
+        i = sub(length - 1, number) if p["reverse"] else number
+        inner = _inside(scope, body)
+        for v, a in zip(body.inputs, consts, strict=False):
+            give(inner, v, scope, a)
+        _bind_carries(inner, body.inputs[n_consts : n_consts + n_carry], places)
+        for v, place in zip(body.inputs[n_consts + n_carry :], stacked, strict=True):
+            inner.places[v] = Place(place.buffer, (*place.prefix, i))
+        _write_body(write, inner, body, n_carry, places, [Place(r.buffer, (*r.prefix, i)) for r in results])
+        return inner.block
+
+    unroll = p.get("unroll", 1)
+    trips = length // unroll if length > unroll or unroll == 1 else 0
+    if trips:
+        step = scope.unit.var("step")
+        scope.unit.ranges[step] = (0, trips - 1)
+        scope.note(step.name)
+        first = mul(step, unroll)
+        steps = [s for k in range(unroll) for s in written(add(first, k))]
+        scope.block.append(For(step, Const(trips, INDEX), tuple(steps), "serial"))
+    for k in range(trips * unroll, length):
+        scope.block.extend(written(Const(k, INDEX)))
 
 
 def _write_body(write: Writer, inner: Scope, body: Program, n_carry: int, carries: Sequence[Place], ys: Sequence[Place]) -> None:
@@ -148,28 +166,30 @@ def build_while(write: Writer, scope: Scope, e: Equation) -> None:
 
 
 def build_cond(write: Writer, scope: Scope, e: Equation) -> None:
-    """cond: a chain of branches, each writing its results where they end."""
+    """cond: a tree of branches, found by halving, each writing its results where they end."""
     branches = [inlined(b) for b in e.params["branches"]]
     index = Nest(scope).let(clamp(scope.index_scalar(e.inputs[0]), 0, len(branches) - 1), "n")
     for a in e.inputs[1:]:
         _ = scope.scalar(a) if a.type.ndim == 0 else scope.stored(a)
     results = [scope.target(v) for v in e.outputs]
-    chain: tuple[If, ...] = ()
-    blocks = []
+    blocks: list[tuple[Stmt, ...]] = []
     for b in branches:
         inner = _inside(scope, b)
         for v, a in zip(b.inputs, e.inputs[1:], strict=True):
             give(inner, v, scope, a)
         write(inner, b, results)
         blocks.append(tuple(inner.block))
-    if len(blocks) == 1:
-        scope.block.extend(blocks[0])
-        return
-    last = blocks[-1]
-    for k in range(len(blocks) - 2, -1, -1):
-        chain = (If(op("eq", index, Const(k, INDEX)), blocks[k], last),)
-        last = chain
-    scope.block.extend(chain)
+
+    def among(low: int, high: int) -> tuple[Stmt, ...]:
+        """The statements that run branch `index`, which is from `low` to `high`."""
+        if low == high:
+            return blocks[low]
+        if high - low == 1:
+            return (If(op("eq", index, Const(low, INDEX)), blocks[low], blocks[high]),)
+        middle = (low + high) // 2
+        return (If(op("le", index, Const(middle, INDEX)), among(low, middle), among(middle + 1, high)),)
+
+    scope.block.extend(among(0, len(blocks) - 1))
 
 
 def build_callback(scope: Scope, e: Equation) -> None:

@@ -69,7 +69,7 @@ def _check(
     shown = select(op("lt", bad, ZERO), sub(bad, size), bad)
     opt_out = '"fill"' if name == "gather" else '"drop"'
     message = (
-        f"{name}: index {{0}} is out of bounds for axis {{1}} of size {{2}}. "
+        f"{name}: index {{0}} is out of bounds for axis {{1}} of size {{2}}: expected {{3}} to {{4}}. "
         f'Correct the index, or choose mode="clip" or mode={opt_out}.'
     )
     nest.do(Check(ok, scope.unit.site(message, e), (shown, axis, size)))
