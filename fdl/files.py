@@ -1,6 +1,6 @@
 """Files that are replaced in one step: what stands under a name is always whole.
 
-May import: nothing.  May be imported by: checkpoint, safetensors, data.
+May import: nothing.  May be imported by: saving, safetensors, data.
 """
 
 from __future__ import annotations

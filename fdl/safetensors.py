@@ -6,7 +6,7 @@ and `__metadata__` to a map from strings to strings.  Source: github.com/hugging
 
 Reading trusts nothing: every size is checked against the file before memory is taken for it.
 
-May import: tracer, files.  May be imported by: checkpoint.
+May import: tracer, files.  May be imported by: saving.
 """
 
 from __future__ import annotations

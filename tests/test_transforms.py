@@ -13,7 +13,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl.tracer import tree
 from fdl.tracer.ir import Type
-from fdl.transforms import compiled
+from fdl.transforms import specialise as compiled
 
 F64 = np.float64
 

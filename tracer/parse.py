@@ -207,10 +207,7 @@ class _Parser:
                 return re.sub(r"\\(.)", r"\1", s[1:-1])
             case "number", s:
                 self.at += 1
-                try:
-                    return int(s) if re.fullmatch(r"-?\d+", s) else float(s)
-                except ValueError:
-                    raise self._error(f"expected a real number, got {s!r}", back=1) from None
+                return int(s) if re.fullmatch(r"-?\d+", s) else complex(s) if s.endswith("j") else float(s)
             case "function", s:
                 self.at += 1
                 if s[1:] not in self.functions:

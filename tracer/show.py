@@ -7,11 +7,13 @@
     }
 
 Variables are named a, b, ..., z, ba, ... in the order of their binding.  A `*` marks a weak type.  Sub-programs stand in braces
-among the parameters.  Source lines and the values of constants are left out; `show_program(p, sources=True)` adds the lines as comments.
+among the parameters.  Python functions are slots, `@name`, that `functions` fills.  Source lines and the values of constants
+are left out; `show_program(p, sources=True)` adds the lines as comments.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,49 @@ from .ir import Atom, Equation, Literal, Program, Type, Variable
 
 def show_program(p: Program, sources: bool = False) -> str:
     """The text of a program; with `sources`, each equation is followed by the user's line."""
-    return "\n".join(_program(p, "", sources))
+    return "\n".join(_program(p, "", _Style(sources)))
+
+
+def functions(p: Program) -> dict[str, Any]:
+    """What the slots `@name` in the text of `p` stand for, by name: what `parse(str(p), p.values, functions(p))` needs.
+
+    Two functions of one name are told apart by a number: `@f`, `@f_1`.
+
+    Example:
+        >>> import fdl
+        >>> p = fdl.make_ir(lambda x: fdl.pure_callback(abs, x, x))(1.0)
+        >>> list(functions(p))
+        ['abs']
+    """
+    style = _Style(False)
+    _program(p, "", style)
+    return {name: f for name, (f, _) in zip(style.names, style.slots.values(), strict=True)}
+
+
+@dataclass(slots=True)
+class _Style:
+    """How a program is shown, and the names given to Python functions so far."""
+
+    sources: bool
+    slots: dict[Any, tuple[Any, str]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    def slot(self, f: Any) -> str:
+        """The name of a function: its own, with a number where another one has it."""
+        try:
+            key: Any = (type(f), f)
+            hash(key)
+        except TypeError:
+            key = id(f)
+        if key not in self.slots:
+            own = str(getattr(f, "name", None) or getattr(f, "__name__", type(f).__name__))
+            found, n = own, 0
+            while found in self.names:
+                n += 1
+                found = f"{own}_{n}"
+            self.names.append(found)
+            self.slots[key] = f, found
+        return self.slots[key][1]
 
 
 # What else the parser reads where a name may stand.
@@ -39,7 +83,7 @@ def name(i: int) -> str:
             return letters + "_" if letters in _WORDS else letters
 
 
-def _program(p: Program, indent: str, sources: bool) -> list[str]:
+def _program(p: Program, indent: str, style: _Style) -> list[str]:
     names: dict[Variable, str] = {}
 
     def bind(v: Variable) -> str:
@@ -50,18 +94,18 @@ def _program(p: Program, indent: str, sources: bool) -> list[str]:
     constants = "; constants " + ", ".join(bind(v) for v in p.constants) if p.constants else ""
     lines = [f"program {p.name}({inputs}{constants}) {{"]
     for e in p.equations:
-        lines += _equation(e, names, bind, indent + "  ", sources)
+        lines += _equation(e, names, bind, indent + "  ", style)
     outs = " ".join(_atom(a, names) for a in p.outputs)
     return [*lines, f"{indent}  return {outs}".rstrip(), f"{indent}}}"]
 
 
-def _equation(e: Equation, names: dict[Variable, str], bind: Any, indent: str, sources: bool) -> list[str]:
+def _equation(e: Equation, names: dict[Variable, str], bind: Any, indent: str, style: _Style) -> list[str]:
     inputs = "".join(" " + _atom(a, names) for a in e.inputs)
     params = ""
     if e.params:
-        params = "[" + ", ".join(f"{k}={_param(v, indent + '  ', sources)}" for k, v in sorted(e.params.items())) + "]"
+        params = "[" + ", ".join(f"{k}={_param(v, indent + '  ', style)}" for k, v in sorted(e.params.items())) + "]"
     outs = ", ".join(bind(v) for v in e.outputs)
-    comment = f"  # {e.source}" if sources and e.source else ""
+    comment = f"  # {e.source}" if style.sources and e.source else ""
     return f"{indent}{outs}{' ' if outs else ''}= {e.primitive.name}{params}{inputs}{comment}".split("\n")
 
 
@@ -80,23 +124,25 @@ def _scalar(a: Literal) -> str:
     return repr(complex(v)).strip("()") if v.dtype.kind == "c" else repr(float(v))
 
 
-def _param(v: Any, indent: str, sources: bool) -> str:
+def _param(v: Any, indent: str, style: _Style) -> str:
     match v:
         case Program():
-            return "\n".join(_program(v, indent, sources))
+            return "\n".join(_program(v, indent, style))
         case np.dtype():
             return dtypes.SHORT[v]
         case Type():
             return str(v)
         case tuple():
-            return "(" + ", ".join(_param(x, indent, sources) for x in v) + ("," if len(v) == 1 else "") + ")"
+            return "(" + ", ".join(_param(x, indent, style) for x in v) + ("," if len(v) == 1 else "") + ")"
         case bool():
             return "true" if v else "false"
         case np.generic():
-            return _param(v.item(), indent, sources)
+            return _param(v.item(), indent, style)
         case None | int() | float():
             return repr(v)
+        case complex():
+            return repr(v).strip("()")
         case str():
             return '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"'
         case _:
-            return f"@{getattr(v, 'name', None) or getattr(v, '__name__', type(v).__name__)}"
+            return "@" + style.slot(v)

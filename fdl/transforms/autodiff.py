@@ -1,4 +1,4 @@
-"""Derivatives: `grad`, `value_and_grad`, `vjp` (reverse mode), `jvp`, `linearize` (forward mode), `stop_gradient`."""
+"""Derivatives: `grad`, `value_and_grad`, `vjp` (reverse mode), `jvp`, `linearize` (forward mode), `linear_transpose`, `stop_gradient`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,49 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes, tree
-from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
-from fdl.tracer.ir import type_of
+from fdl.tracer.errors import DTypeError, MissingRuleError, ShapeError, at, user_source
+from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.primitive import Undefined, Zero
+from fdl.tracer.trace import check_array, record
 from fdl.tracer.transforms.jvp import instantiate, jvp_flat, program_function, tangent_type
 from fdl.tracer.transforms.linearize import Linear, linearize_flat
 from fdl.tracer.transforms.transpose import backward
 
-from .signature import FlatFunction, argument_name, as_value, check_leaves, name_of
+from .checks import (
+    ArgNums,
+    Differentiated,
+    arrays,
+    cast,
+    check_callable,
+    check_inputs,
+    check_scalar,
+    flat_function,
+    flat_primals,
+    like_primals,
+    positions_of,
+)
+from .signature import argument_name, as_value, name_of
 
-ArgNums = int | Sequence[int]
 
-
-def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+) -> Callable[..., Any]:
     """A function that returns `f`'s value and its gradient.
 
     Args:
         f: returns a real scalar (0-d); with `has_aux`, a pair (scalar, anything).
         argnums: the position of the argument to differentiate with respect to, or several.
         has_aux: whether `f` returns auxiliary data besides the value.
+        holomorphic: whether `f` is a holomorphic function of complex arguments; its value is then complex.
+        allow_int: whether arguments may hold integers and booleans, whose gradient is zeros of their own dtype.
 
     Returns:
         A function of `f`'s arguments that returns `(value, gradient)`, or `((value, aux), gradient)`.  The gradient has
-        the structure of the argument; a tuple of them when `argnums` is a sequence.
+        the structure of the argument; a tuple of them when `argnums` is a sequence.  For a complex argument z = x + iy of a
+        real function it is ∂f/∂x − i ∂f/∂y, as in JAX: descend along its conjugate.
 
-    Raises: DTypeError when the argument is not floating-point, ShapeError when the value is no scalar.
+    Raises: DTypeError naming the argument that is not floating-point, ShapeError when the value is no scalar.
 
     Example:
         >>> import fdl
@@ -42,39 +59,34 @@ def value_and_grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = 
         >>> float(value), float(slope)
         (9.0, 6.0)
     """
-    several = not isinstance(argnums, int)
-    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    _check_callable(f, "grad")
+    return _value_and_grad("value_and_grad", f, argnums, has_aux, holomorphic, allow_int)
+
+
+def _value_and_grad(
+    transform: str, f: Callable[..., Any], argnums: ArgNums, has_aux: bool, holomorphic: bool, allow_int: bool
+) -> Callable[..., Any]:
+    check_callable(f, transform)
+    positions_of(transform, argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        chosen = [_position(f, p, len(args)) for p in positions]
-        for p in chosen:
-            _check_inexact(f, "grad", argument_name(f, p), args[p])
-        structures = [tree.flatten(args[p]) for p in chosen]
-        flat = [x for leaves, _ in structures for x in leaves]
-
-        def inner(*leaves: Any) -> Any:
-            rest, new = iter(leaves), list(args)
-            for p, (old, s) in zip(chosen, structures, strict=True):
-                new[p] = tree.unflatten(s, [next(rest) for _ in old])
-            return f(*new, **kwargs)
-
-        inner.__name__ = name_of(f)
-        function = FlatFunction(inner, tree.structure((tuple(flat), {})), has_aux)
-        outs, linear = linearize_flat(function, flat, [True] * len(flat), f"grad({name_of(f)})")
-        _check_scalar(f, function, outs)
+        chosen = Differentiated(f, transform, argnums, args, kwargs, has_aux)
+        check_inputs(f, transform, chosen, holomorphic=holomorphic, allow_int=allow_int)
+        moving = [dtypes.is_inexact(t.dtype) for t in chosen.types]
+        function = chosen.function
+        outs, linear = linearize_flat(function, chosen.leaves, moving, f"grad({name_of(f)})")
+        check_scalar(f, transform, function, outs, holomorphic)
         ct = np.ones((), type_of(outs[0]).dtype)
-        grads = iter(_pull(linear, [type_of(x) for x in flat], [ct]))
-        result = tuple(tree.unflatten(s, [next(grads) for _ in leaves]) for leaves, s in structures)
-        value = _arrays(tree.unflatten(function.out_structure, outs))
-        gradient = result if several else result[0]
+        gradient = chosen.tree_of(pull(linear, chosen.types, moving, [ct]))
+        value = arrays(tree.unflatten(function.out_structure, outs))
         return ((value, function.aux), gradient) if has_aux else (value, gradient)
 
     return value_and_gradient
 
 
-def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, holomorphic: bool = False, allow_int: bool = False
+) -> Callable[..., Any]:
     """A function that returns the gradient of `f`: see `value_and_grad`. With `has_aux` it returns `(gradient, aux)`.
 
     Example:
@@ -82,7 +94,7 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> 
         >>> float(fdl.grad(fdl.grad(lambda x: x**3))(2.0))
         12.0
     """
-    both = value_and_grad(f, argnums, has_aux)
+    both = _value_and_grad("grad", f, argnums, has_aux, holomorphic, allow_int)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -95,8 +107,12 @@ def grad(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False) -> 
 def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """`f`'s output, and the function that pulls a cotangent of the output back to cotangents of the arguments.
 
-    Returns: `(output, pullback)`, or `(output, pullback, aux)`.  `pullback(ct)` takes a pytree like the output and returns a tuple of
+    Returns: `(output, pullback)`, or `(output, pullback, aux)`.  `pullback(ct)` takes a pytree like the output and returns a
+        tuple of
     pytrees like the primals; integer arguments get zeros.
+
+    Raises: DTypeError naming the argument that is no array; the pullback, ShapeError or DTypeError for a cotangent unlike the
+        output.
 
     Example:
         >>> import fdl
@@ -104,40 +120,37 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         >>> [float(x) for x in pull(1.0)]
         [3.0, 2.0]
     """
-    _check_callable(f, "vjp")
-    for i, p in enumerate(primals):
-        check_leaves(f, "vjp", argument_name(f, i), p)
-    flat, structure = tree.flatten(primals)
-    function = FlatFunction(
-        lambda *args: f(*args), tree.Structure(tuple, None, (structure, tree.structure({})), len(flat)), has_aux
-    )
-    function.__name__ = name_of(f)
-    moving = [dtypes.is_inexact(type_of(x).dtype) for x in flat]
+    flat, structure, function = flat_primals(f, "vjp", primals, has_aux)
+    types = [type_of(x) for x in flat]
+    moving = [dtypes.is_inexact(t.dtype) for t in types]
     outs, linear = linearize_flat(function, flat, moving, f"vjp({name_of(f)})")
-    types, out_types = [type_of(x) for x in flat], [type_of(x) for x in outs]
-    out_structure = function.out_structure
+    out_structure, name = function.out_structure, name_of(f)
 
     def pullback(ct: Any) -> Any:
-        cts, given = tree.flatten(ct)
-        if given != out_structure:
-            raise ShapeError(f"vjp({name_of(f)}): {tree.difference(out_structure, given, 'cotangent')}{at(user_source())}")
-        ready = [_cast(c, t, f"vjp({name_of(f)}): the cotangent") for c, t in zip(cts, out_types, strict=True)]
-        moved = iter(
-            _pull(
-                linear,
-                [t for t, m in zip(types, moving, strict=True) if m],
-                [c for c, m in zip(ready, linear.moving, strict=True) if m],
-            )
-        )
-        grads = [next(moved) if m else instantiate(Zero(t)) for t, m in zip(types, moving, strict=True)]
-        return tree.unflatten(structure, [as_value(g) for g in grads])
+        ready = _cotangents(f"vjp({name})", ct, out_structure, linear.out_types)
+        return tree.unflatten(structure, pull(linear, types, moving, ready))
 
-    output = _arrays(tree.unflatten(out_structure, outs))
+    output = arrays(tree.unflatten(out_structure, outs))
     return (output, pullback, function.aux) if has_aux else (output, pullback)
 
 
+def _cotangents(what: str, ct: Any, structure: tree.Structure, types: Sequence[Type]) -> list[Any]:
+    """The leaves of a cotangent, checked against the output it belongs to."""
+    cts, given = tree.flatten(ct)
+    if given != structure:
+        raise ShapeError(f"{what}: {tree.difference(structure, given, 'cotangent')}{at(user_source())}")
+    paths = tree.paths(structure)
+    return [
+        cast(c, t.strong(), f"{what}: the cotangent{tree.path_str(path)}") for path, c, t in zip(paths, cts, types, strict=True)
+    ]
+
+
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
-    """`f`'s output at `primals` and its derivative along `tangents`, a pytree like `primals`.
+    """`f`'s output at `primals` and its derivative along `tangents`, a tuple of pytrees like `primals`.
+
+    Returns: `(output, tangent)`, or `(output, tangent, aux)` when `f` returns a pair and `has_aux` is given.
+
+    Raises: DTypeError and ShapeError that name the argument, or the tangent unlike it.
 
     Example:
         >>> import fdl
@@ -145,16 +158,28 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
         >>> float(y), float(y_dot)
         (9.0, 6.0)
     """
-    flat, dots, function = _forward_arguments(f, primals, tangents, "jvp", has_aux)
-    outs, out_dots = jvp_flat(function, flat, dots, f"jvp({name_of(f)})")
+    check_callable(f, "jvp")
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError(
+            f"jvp: primals and tangents must be tuples of arguments, got {type(primals).__name__} and {type(tangents).__name__}."
+            f"{at(user_source())}"
+        )
+    flat, structure, function = flat_primals(f, "jvp", primals, has_aux)
+    types = [type_of(x) for x in flat]
+    dots = like_primals(f, "jvp", structure, types, tangents)
+    given = [Zero(t) if d is None else d for d, t in zip(dots, types, strict=True)]
+    outs, out_dots = jvp_flat(function, flat, given, f"jvp({name_of(f)})")
     s = function.out_structure
-    output = _arrays(tree.unflatten(s, outs))
-    moved = _arrays(tree.unflatten(s, [instantiate(d) for d in out_dots]))
+    output = arrays(tree.unflatten(s, outs))
+    moved = arrays(tree.unflatten(s, [instantiate(d) for d in out_dots]))
     return (output, moved, function.aux) if has_aux else (output, moved)
 
 
-def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """`f`'s output at `primals`, and its derivative there as a linear function of tangents, which does not run `f` again.
+
+    Returns: `(output, push)`, or `(output, push, aux)`. `push(*tangents)` takes pytrees like the primals and returns one like
+        the output.
 
     Example:
         >>> import fdl
@@ -162,19 +187,71 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
         >>> float(push(2.0))
         12.0
     """
-    _check_callable(f, "linearize")
-    flat, structure = tree.flatten(primals)
-    zeros = tree.unflatten(structure, [np.zeros(type_of(x).shape, type_of(x).dtype) for x in flat])
-    flat, _, function = _forward_arguments(f, primals, zeros, "linearize", False)
-    moving = [dtypes.is_inexact(type_of(x).dtype) for x in flat]
+    flat, structure, function = flat_primals(f, "linearize", primals, has_aux)
+    types = [type_of(x) for x in flat]
+    moving = [dtypes.is_inexact(t.dtype) for t in types]
     outs, linear = linearize_flat(function, flat, moving, f"linearize({name_of(f)})")
     s = function.out_structure
 
     def push(*tangents: Any) -> Any:
-        _, dots, _ = _forward_arguments(f, primals, tangents, "linearize", False)
-        return _arrays(tree.unflatten(s, _push(linear, [d for d, m in zip(dots, moving, strict=True) if m])))
+        dots = like_primals(f, "linearize", structure, types, tangents)
+        return arrays(tree.unflatten(s, _push(linear, [d for d in dots if d is not None])))
 
-    return _arrays(tree.unflatten(s, outs)), push
+    output = arrays(tree.unflatten(s, outs))
+    return (output, push, function.aux) if has_aux else (output, push)
+
+
+def linear_transpose(f: Callable[..., Any], *types: Any) -> Callable[..., Any]:
+    """The transpose of a linear function: from a cotangent of its output to cotangents of its arguments, without running it
+    forward.
+
+    Args:
+        f: linear in all its positional arguments together, which are pytrees of real or complex arrays.
+        types: what it is applied to: arrays, whose values don't matter, or types such as `fdl.eval_shape` returns.
+
+    Returns: a function of a pytree like the output, which returns a tuple of pytrees like the arguments.
+
+    Raises: DTypeError for an integer argument; MissingRuleError, with the operation at fault, where `f` is not linear.
+
+    Example:
+        >>> import fdl, fdl.numpy as fnp
+        >>> (x_bar,) = fdl.linear_transpose(lambda x: 2.0 * x[::-1], fnp.ones(3))(fnp.arange(3.0))
+        >>> x_bar.tolist()
+        [4.0, 2.0, 0.0]
+    """
+    check_callable(f, "linear_transpose")
+    name = name_of(f)
+    flat, structure = tree.flatten(types, lambda x: isinstance(x, Type))
+    labels = [
+        tree.path_str(path, argument_name(f, i))
+        for i, arg in enumerate(types)
+        for path, _ in tree.flatten_with_paths(arg, lambda x: isinstance(x, Type))[0]
+    ]
+    in_types = [
+        x if isinstance(x, Type) else check_array(x, f"linear_transpose({name}): argument {label}")
+        for x, label in zip(flat, labels, strict=True)
+    ]
+    for t, label in zip(in_types, labels, strict=True):
+        if not dtypes.is_inexact(t.dtype):
+            raise DTypeError(
+                f"linear_transpose({name}): argument {label} has dtype {t.dtype.name}, expected a floating-point one: what is linear "
+                f"has real or complex arguments. Close over it instead.{at(user_source())}"
+            )
+    function = flat_function(f, structure)
+    program, captured = record(function, in_types, f"linear_transpose({name})")
+    out_structure, moving = function.out_structure, [True] * len(in_types)
+    linear = Linear(program, tuple(captured), (True,) * len(program.outputs), program.out_types)
+
+    def transposed(ct: Any) -> Any:
+        ready = _cotangents(f"linear_transpose({name})", ct, out_structure, program.out_types)
+        try:
+            return tree.unflatten(structure, pull(linear, in_types, moving, ready))
+        except MissingRuleError as e:
+            raise MissingRuleError(
+                f"linear_transpose({name}): the function is not linear in its arguments, or an operation of it has no transpose.\n  {e}"
+            ) from None
+
+    return transposed
 
 
 def stop_gradient(x: Any) -> Any:
@@ -188,102 +265,21 @@ def stop_gradient(x: Any) -> Any:
     return tree.map(lambda a: elementwise.stop_gradient(as_value(a)), x)
 
 
-# --- checks and conversions -----------------------------------------------------------------------
+# --- linear functions -----------------------------------------------------------------------------
 
 
-def _pull(linear: Linear, types: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-    """The cotangents of the moving inputs, as values."""
-    inputs = [*linear.residuals, *(Undefined(tangent_type(t)) for t in types)]
-    given = cts if len(cts) == sum(linear.moving) else []
-    found = backward(linear.program, inputs, given)[len(linear.residuals) :]
-    return [as_value(instantiate(x)) for x in found]
+def pull(linear: Linear, types: Sequence[Type], moving: Sequence[bool], cts: Sequence[Any]) -> list[Any]:
+    """The cotangents of inputs of these types, as values: zeros where an input does not move.
+
+    Args:
+        cts: a cotangent for each output; those of outputs that do not move are left out.
+    """
+    inputs = [*linear.residuals, *(Undefined(tangent_type(t)) for t, m in zip(types, moving, strict=True) if m)]
+    given = [c for c, m in zip(cts, linear.moving, strict=True) if m]
+    found = iter(backward(linear.program, inputs, given)[len(linear.residuals) :])
+    return [as_value(instantiate(next(found) if m else Zero(t.strong()))) for t, m in zip(types, moving, strict=True)]
 
 
 def _push(linear: Linear, dots: Sequence[Any]) -> list[Any]:
-    moved = iter(program_function(linear.program)(*linear.residuals, *(instantiate(d) for d in dots)))
+    moved = iter(program_function(linear.program)(*linear.residuals, *dots))
     return [next(moved) if m else instantiate(Zero(t)) for t, m in zip(linear.out_types, linear.moving, strict=True)]
-
-
-def _arrays(x: Any) -> Any:
-    return tree.map(as_value, x)
-
-
-def _check_callable(f: Any, transform: str) -> None:
-    if not callable(f):
-        raise TypeError(f"{transform} expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
-
-
-def _position(f: Callable[..., Any], p: int, n: int) -> int:
-    if not -n <= p < n:
-        raise ValueError(
-            f"grad({name_of(f)}): argnums={p}, but the call has {n} positional arguments. "
-            f"Pass that argument by position.{at(user_source())}"
-        )
-    return p % n
-
-
-def _check_inexact(f: Callable[..., Any], transform: str, root: str, value: Any) -> None:
-    check_leaves(f, transform, root, value)
-    for path, leaf in tree.flatten_with_paths(value)[0]:
-        t = type_of(leaf)
-        if not dtypes.is_inexact(t.dtype):
-            raise DTypeError(
-                f"{transform}({name_of(f)}): argument {tree.path_str(path, root)} has dtype {t.dtype.name}, expected "
-                f"a floating-point one. Convert it with .astype(float), or choose other argnums.{at(user_source())}"
-            )
-
-
-def _check_scalar(f: Callable[..., Any], function: FlatFunction, outs: Sequence[Any]) -> None:
-    if function.out_structure != tree.LEAF or type_of(outs[0]).shape != ():
-        got = (
-            f"an array of shape {type_of(outs[0]).shape}"
-            if function.out_structure == tree.LEAF
-            else str(function.out_structure)
-        )
-        raise ShapeError(
-            f"grad({name_of(f)}): the function must return one scalar, got {got}. "
-            f"Sum or average it, use has_aux=True for what goes along, or use vjp.{at(user_source())}"
-        )
-    t = type_of(outs[0])
-    if not dtypes.is_float(t.dtype):
-        raise DTypeError(
-            f"grad({name_of(f)}): the function returns dtype {t.dtype.name}, expected a real floating-point scalar.{at(user_source())}"
-        )
-
-
-def _cast(x: Any, t: Any, what: str) -> Any:
-    given = type_of(x)
-    if given.shape != t.shape:
-        raise ShapeError(f"{what} has shape {given.shape}, expected {t.shape}.{at(user_source())}")
-    if given.dtype != t.dtype:
-        if not given.weak:
-            raise DTypeError(
-                f"{what} has dtype {given.dtype.name}, expected {t.dtype.name}. Convert it with .astype.{at(user_source())}"
-            )
-        return elementwise.convert(x, t.dtype)
-    return x
-
-
-def _forward_arguments(
-    f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], transform: str, has_aux: bool
-) -> tuple[list[Any], list[Any], FlatFunction]:
-    _check_callable(f, transform)
-    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise TypeError(
-            f"{transform}: primals and tangents must be tuples of arguments, got {type(primals).__name__} and {type(tangents).__name__}."
-        )
-    for i, p in enumerate(primals):
-        check_leaves(f, transform, argument_name(f, i), p)
-    flat, structure = tree.flatten(tuple(primals))
-    dots, given = tree.flatten(tuple(tangents))
-    if structure != given:
-        raise ShapeError(f"{transform}({name_of(f)}): {tree.difference(structure, given, 'tangents')}{at(user_source())}")
-    ready: list[Any] = []
-    for path, x, d in zip(tree.paths(structure), flat, dots, strict=True):
-        t = type_of(x)
-        if not dtypes.is_inexact(t.dtype):
-            ready.append(Zero(t))
-            continue
-        ready.append(_cast(d, t.strong(), f"{transform}({name_of(f)}): tangent{tree.path_str(path)}"))
-    function = FlatFunction(f, tree.Structure(tuple, None, (structure, tree.structure({})), len(flat)), has_aux)
-    return flat, ready, function

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import MissingRuleError, at, user_source
-from ..ir import Literal, Program, Type, evaluate, type_of
+from ..ir import Literal, Program, Type, Variable, evaluate, type_of
 from ..ops.elementwise import splat
 from ..primitive import Primitive, Zero
 from ..trace import Params, Trace, Tracer, bind, current, living, record, sourced, using
@@ -46,33 +46,38 @@ class JVPTrace(Trace):
     def __init__(self, parent: Trace, label: str = "") -> None:
         self.parent, self.label = parent, label
 
-    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+    def unpack(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The primals and the tangents of `inputs`; what is not this trace's own tracer has a Zero tangent."""
         primals, tangents = [], []
-        moving = False
         for x in inputs:
             if isinstance(x, JVPTracer) and x.trace is self:
                 primals.append(x.primal)
                 tangents.append(x.tangent)
-                moving = moving or not isinstance(x.tangent, Zero)
             else:
                 primals.append(x)
                 tangents.append(None)
-        assert self.parent is not None
-        if not moving:
-            return self.parent.process(primitive, primals, params)
-        tangents = [Zero(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)]
-        linearize = primitive.linearize
-        if linearize is not None and isinstance(self.parent, LinearParent):
-            outs, dots = linearize(self.parent, primals, tangents, **params)
-        else:
-            rule = primitive.jvp
-            if rule is None:
-                raise MissingRuleError(_missing(primitive))
-            with using(self.parent):
-                outs, dots = rule(primals, tangents, **params)
-            if not primitive.multiple:
-                outs, dots = [outs], [dots]
+        return primals, [Zero(type_of(p)) if t is None else t for p, t in zip(primals, tangents, strict=True)]
+
+    def pack(self, outs: Sequence[Any], dots: Sequence[Any]) -> list[Any]:
+        """Outputs with their tangents; one whose tangent is Zero is a constant of this trace."""
         return [x if isinstance(t, Zero) else JVPTracer(self, x, t) for x, t in zip(outs, dots, strict=True)]
+
+    def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
+        assert self.parent is not None
+        if not any(isinstance(x, JVPTracer) and x.trace is self for x in inputs):
+            return self.parent.process(primitive, inputs, params)
+        primals, tangents = self.unpack(inputs)
+        linearize = primitive.linearize
+        if all(isinstance(t, Zero) for t in tangents):
+            return self.parent.process(primitive, primals, params)
+        if linearize is not None and isinstance(self.parent, LinearParent):
+            return self.pack(*linearize(self.parent, primals, tangents, **params))
+        rule = primitive.jvp
+        if rule is None:
+            raise MissingRuleError(_missing(primitive))
+        with using(self.parent):
+            outs, dots = rule(primals, tangents, **params)
+        return self.pack(outs, dots) if primitive.multiple else self.pack([outs], [dots])
 
 
 class LinearParent(Trace):
@@ -131,10 +136,39 @@ def program_function(program: Program) -> Callable[..., list[Any]]:
     return run
 
 
+def recorded(f: Callable[..., Sequence[Any]], types: Sequence[Type], name: str) -> Program:
+    """The program of `f` on inputs of the given types; the arrays it closes over are its constants.
+
+    A transformed program has constants where a custom rule closes over arrays. Before it is a sub-program, `opened` makes them
+    inputs.
+    """
+    program, captured = record(f, types, name=name)
+    n = len(captured)
+    return Program(program.inputs[n:], program.equations, program.outputs, program.inputs[:n], tuple(captured), program.name)
+
+
+def opened(program: Program) -> tuple[Program, tuple[Any, ...]]:
+    """`program` with its constants as its first inputs, and their values."""
+    programs, values = opened_alike((program,))
+    return programs[0], values
+
+
+def opened_alike(programs: Sequence[Program]) -> tuple[tuple[Program, ...], tuple[Any, ...]]:
+    """Programs of one type with the constants of all of them as their first inputs, and the values."""
+    if not any(p.constants for p in programs):
+        return tuple(programs), ()
+    found = []
+    for i, p in enumerate(programs):
+        first = [v if i == j else Variable(v.type) for j, q in enumerate(programs) for v in q.constants]
+        found.append(Program((*first, *p.inputs), p.equations, p.outputs, name=p.name))
+    return tuple(found), tuple(x for p in programs for x in p.values)
+
+
 def jvp_program(
     program: Program, moving: tuple[bool, ...], force: tuple[bool, ...] | None = None
 ) -> tuple[Program, tuple[bool, ...]]:
-    """The program (*primals, *tangents of the moving inputs) → (*outputs, *tangents of the moving outputs), and which outputs move.
+    """The program (*primals, *tangents of the moving inputs) → (*outputs, *tangents of the moving outputs), and which outputs
+    move.
 
     `force` marks outputs whose tangent is given even where it is zero.
     """
@@ -152,9 +186,7 @@ def jvp_program(
             return [*outs, *(instantiate(d) for d, m in zip(dots, out_moving, strict=True) if m)]
 
         types = [*program.in_types, *(tangent_type(t) for t, m in zip(program.in_types, moving, strict=True) if m)]
-        result, captured = record(f, types, name=f"jvp_{program.name}")
-        assert not captured
-        return result, tuple(out_moving)
+        return recorded(f, types, f"jvp_{program.name}"), tuple(out_moving)
 
     return program.cached(("jvp", moving, force), make)
 

@@ -1,8 +1,8 @@
 """Reverse mode, first half: linearize.
 
 A function is run forward under `JVPTrace` whose parent is a `TangentTrace`: what depends on tangents is recorded as a linear
-program; everything else runs in the surrounding trace, at once where that is evaluation.  The values that the linear program needs
-from the forward pass are its residuals.
+program; everything else runs in the surrounding trace, at once where that is evaluation.  The values that the linear program
+needs from the forward pass are its residuals.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..ir import Program, Type, Variable, type_of
 from ..primitive import Primitive, Zero, lookup
 from ..trace import Params, ProgramTrace, ProgramTracer, current, living
 from .jvp import JVPTrace, JVPTracer, LinearParent, program_function, split, tangent_type
+from .residuals import lean
 
 
 class TangentTrace(ProgramTrace, LinearParent):
@@ -70,8 +71,9 @@ def zeros_in(trace: ProgramTrace, t: Type) -> Any:
 class Linearized:
     """A program split for reverse mode.
 
-    `primal(*inputs)` gives the outputs, then the residuals that are computed; `linear(*residuals, *tangents)` the moving outputs'
-    tangents.  `sources` tells each residual: an int i ≥ 0 is input i of the program, -1 - j is the j-th computed one.
+    `primal(*inputs)`, which may have constants, gives the outputs, then the residuals that are computed; `linear(*residuals,
+    *tangents)` the moving outputs' tangents.  `sources` tells each residual: an int i ≥ 0 is input i of the program, -1 - j is
+    the j-th computed one.
     """
 
     primal: Program
@@ -105,8 +107,9 @@ def linearize_program(program: Program, moving: tuple[bool, ...], force: tuple[b
                     computed.append(r)
                     at = -len(computed)
                 sources.append(at)
-            primal, captured = trace.finish([*outs, *computed], name=program.name)
-            assert not captured, "a sub-program has no constants"
-        return Linearized(primal, linear.program, tuple(sources), linear.moving)
+            whole, captured = trace.finish([*outs, *computed], name=program.name)
+            n = len(captured)
+            primal = Program(whole.inputs[n:], whole.equations, whole.outputs, whole.inputs[:n], tuple(captured), whole.name)
+        return Linearized(*lean(primal, linear.program, sources), linear.moving)
 
     return program.cached(("linearize", moving, force), make)

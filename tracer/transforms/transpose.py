@@ -1,20 +1,22 @@
 """Reverse mode, second half: a linear program is run backwards.
 
-Each equation's transpose rule takes the cotangents of its outputs to those of its linear inputs; cotangents of a value that is used
-several times add up, which is the multivariate chain rule.
+Each equation's transpose rule takes the cotangents of its outputs to those of its linear inputs; cotangents of a value that is
+used several times add up, which is the multivariate chain rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from ..errors import MissingRuleError
-from ..ir import Literal, Program, Variable
-from ..ops.elementwise import add_tangents
+from ..errors import DTypeError, MissingRuleError, at
+from ..ir import Equation, Literal, Program, Variable
 from ..primitive import Undefined, Zero
-from ..trace import bind, record, sourced
-from .jvp import instantiate, tangent_type
+from ..trace import bind, sourced
+from .jvp import instantiate, recorded, tangent_type
+from .pieces import Pieces, is_piece
+
+Rule: TypeAlias = Callable[..., Sequence[Any]]
 
 
 def backward(program: Program, inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
@@ -42,17 +44,24 @@ def backward(program: Program, inputs: Sequence[Any], cotangents: Sequence[Any])
         out = bind(e.primitive, *values, **e.params)
         known.update(zip(e.outputs, out if e.primitive.multiple else (out,), strict=True))
 
-    ct: dict[Variable, Any] = {}
+    ct: dict[Variable, Pieces] = {}
 
     def give(a: Any, x: Any) -> None:
         if isinstance(a, Variable) and a not in known and x is not None and not isinstance(x, Zero):
-            ct[a] = add_tangents(ct[a], x) if a in ct else x
+            ct.setdefault(a, Pieces(a.type)).add(x)
+
+    def settled(v: Variable) -> Any:
+        return ct.pop(v).settled() if v in ct else None
 
     for a, x in zip(program.outputs, cotangents, strict=True):
         give(a, x)
     for e in reversed(linear):
-        outs = [ct.pop(v, None) for v in e.outputs]
+        with sourced(e.source):
+            outs = [settled(v) for v in e.outputs]
         if all(x is None for x in outs):
+            continue
+        if is_piece(e) and isinstance(e.inputs[0], Variable):
+            ct.setdefault(e.inputs[0], Pieces(e.inputs[0].type)).add_piece(e.params["start"], outs[0])
             continue
         operands = [Undefined(a.type) if (x := value(a)) is None else x for a in e.inputs]
         rule = e.primitive.transpose
@@ -62,23 +71,35 @@ def backward(program: Program, inputs: Sequence[Any], cotangents: Sequence[Any])
             except MissingRuleError as error:
                 raise MissingRuleError(f"{error}\n  at {e.source}") from None
         with sourced(e.source):
-            if e.primitive.multiple:
-                cts = [Zero(v.type) if x is None else x for v, x in zip(e.outputs, outs, strict=True)]
-                results = rule(cts, *operands, **e.params)
-            else:
-                results = rule(outs[0], *operands, **e.params)
+            results = _transposed(rule, e, outs, operands)
             for a, x in zip(e.inputs, results, strict=True):
                 give(a, x)
+    found = [settled(v) if isinstance(x, Undefined) else None for v, x in zip(program.inputs, inputs, strict=True)]
     return [
-        ct.get(v, Zero(tangent_type(v.type))) if isinstance(x, Undefined) else None
-        for v, x in zip(program.inputs, inputs, strict=True)
+        Zero(tangent_type(v.type)) if isinstance(x, Undefined) and c is None else c
+        for v, x, c in zip(program.inputs, inputs, found, strict=True)
     ]
+
+
+def _transposed(rule: Rule, e: Equation, outs: list[Any], operands: list[Any]) -> Sequence[Any]:
+    """What the equation's transpose rule gives for its operands."""
+    try:
+        if e.primitive.multiple:
+            return rule([Zero(v.type) if x is None else x for v, x in zip(e.outputs, outs, strict=True)], *operands, **e.params)
+        return rule(outs[0], *operands, **e.params)
+    except DTypeError as error:
+        if "Undefined(" not in str(error):  # the rule used an operand as a value: it is linear in one of them alone
+            raise
+        raise MissingRuleError(
+            f"primitive {e.primitive.name!r} is not linear in its operands together.{at(e.source)}"
+        ) from None
 
 
 def transpose_program(
     program: Program, undefined: tuple[bool, ...], given: tuple[bool, ...], force: bool = False
 ) -> tuple[Program, tuple[bool, ...]]:
-    """The program (*known inputs, *given cotangents) → (*cotangents that are not zero), and which of the undefined inputs get one.
+    """The program (*known inputs, *given cotangents) → (*cotangents that are not zero), and which of the undefined inputs get
+    one.
 
     `given` marks the outputs that have a cotangent; with `force` every undefined input gets one.
     """
@@ -96,11 +117,6 @@ def transpose_program(
 
         known = [t for t, u in zip(program.in_types, undefined, strict=True) if not u]
         cts = [tangent_type(t) for t, g in zip(program.out_types, given, strict=True) if g]
-        result, captured = record(f, [*known, *cts], name=f"transpose_{program.name}")
-        assert not captured
-        return result, tuple(moving)
+        return recorded(f, [*known, *cts], f"transpose_{program.name}"), tuple(moving)
 
     return program.cached(("transpose", undefined, given, force), make)
-
-
-Rule = Callable[..., Any]

@@ -23,10 +23,10 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdl import checkpoint, files
+from fdl import files, saving
 from fdl import safetensors as format_
-from fdl.checkpoint import load, save
 from fdl.safetensors import FormatError
+from fdl.saving import load, save
 from fdl.tracer import dtypes, tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import DTypeError, TreeError
@@ -146,7 +146,7 @@ class TestRoundTrip:
 
     def test_registered_class_needs_like(self, tmp_path: Path) -> None:
         save(tmp_path / "a", {"box": Box(np.ones(2, np.float32), "l")})
-        with pytest.raises(TreeError, match=r"tree\['box'\] is a test_checkpoint:Box, which only like= can rebuild"):
+        with pytest.raises(TreeError, match=r"tree\['box'\] is a test_saving:Box, which only like= can rebuild"):
             load(tmp_path / "a")
         back = load(tmp_path / "a", like={"box": Box(np.zeros(2, np.float32), "l")})
         assert back["box"].label == "l" and back["box"].content.tolist() == [1, 1]
@@ -179,7 +179,7 @@ class TestRoundTrip:
         # A file may name any class; only dataclasses and named tuples are made, without calling their __init__.
         node = {"class": "subprocess:Popen", "kind": "dataclass", "children": [["args", {"str": "true"}]], "data": None}
         text = json.dumps(node)
-        format_.write(tmp_path / "a", {}, {"fdl.tree": text, "fdl.crc32": checkpoint._checksum(text, {})})
+        format_.write(tmp_path / "a", {}, {"fdl.tree": text, "fdl.crc32": saving._checksum(text, {})})
         with pytest.raises(TreeError, match="subprocess:Popen, which only like= can rebuild"):
             load(tmp_path / "a")
 
@@ -348,7 +348,7 @@ class TestFormat:
 
     def test_structure_that_makes_no_sense(self, tmp_path: Path) -> None:
         for text in ['{"array": "gone", "as": "numpy", "dtype": "f32"}', "{", '{"what": 1}', '{"class": "x"}']:
-            format_.write(tmp_path / "a", {}, {"fdl.tree": text, "fdl.crc32": checkpoint._checksum(text, {})})
+            format_.write(tmp_path / "a", {}, {"fdl.tree": text, "fdl.crc32": saving._checksum(text, {})})
             for like in (None, np.zeros(2)):
                 with pytest.raises((FormatError, TreeError)):
                     load(tmp_path / "a", like=like)
@@ -379,7 +379,7 @@ class TestAtomic:
         code = f"""
 import os, signal, numpy as np
 from fdl import files
-from fdl.checkpoint import save
+from fdl.saving import save
 files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 save({str(path)!r}, {{"w": np.ones(10)}})
 """
@@ -400,7 +400,7 @@ save({str(path)!r}, {{"w": np.ones(10)}})
             save(tmp_path / "gone" / "a", 1)
 
 
-@pytest.mark.parametrize("module", [checkpoint, files])
+@pytest.mark.parametrize("module", [files, saving])
 def test_examples_in_docstrings(module: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the examples write
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
