@@ -282,7 +282,7 @@ def test_rearrangements() -> None:
         (fnp.flip(x), np.flip(x)),
         (fnp.concatenate([x, x], -1), np.concatenate([x, x], -1)), (fnp.concatenate([x, x[0]], None), np.concatenate([x, x[0]], None)),
         (fnp.stack([x, x], 1), np.stack([x, x], 1)),
-        (fnp.pad(x, ((1, 0), (0, 2), (1, 1)), 7), np.pad(x, ((1, 0), (0, 2), (1, 1)), constant_values=7)),
+        (fnp.pad(x, ((1, 0), (0, 2), (1, 1)), constant_values=7), np.pad(x, ((1, 0), (0, 2), (1, 1)), constant_values=7)),
         (fnp.tile(x, (2, 1, 3)), np.tile(x, (2, 1, 3))), (fnp.tile(x[0, 0], (2, 2)), np.tile(x[0, 0], (2, 2))),
         (fnp.repeat(x, 3, 1), np.repeat(x, 3, 1)),
         (fnp.repeat(x, 2), np.repeat(x, 2)), (fnp.roll(x, 2, 1), np.roll(x, 2, 1)), (fnp.roll(x, -5), np.roll(x, -5)),

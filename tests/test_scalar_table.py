@@ -218,7 +218,7 @@ def special_rows() -> Iterator[Row]:
         )
         rem = np.array([1, -1, 1, -1, 1.5, -0.0, 0.0, 1, 1, -1, nan, nan], d)
         yield Row(f"rem.{d}", e.rem, (x, y), rem)
-        modulo = np.array([1, 2, -2, -1, 1.5, -0.0, 0.0, 1, -inf, inf, nan, nan], d)
+        modulo = np.array([1, 2, -2, -1, 1.5, 0.0, -0.0, 1, -inf, inf, nan, nan], d)  # a zero has the divisor's sign
         yield Row(f"x % y.{d}", fnp.remainder, (x, y), modulo)
         yield Row(
             f"round.{d}",

@@ -45,6 +45,11 @@ class ArrayBase:
         return self.type.size
 
     @property
+    def device(self) -> str:
+        """The name of the device that holds the memory."""
+        return "cpu"
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one element."""
         return self.type.dtype.itemsize
@@ -111,11 +116,6 @@ class Array(ArrayBase):
     def dtype(self) -> dtypes.DType:
         return self.data.dtype
 
-    @property
-    def device(self) -> str:
-        """The name of the device that holds the memory."""
-        return "cpu"
-
     def is_deleted(self) -> bool:
         """Whether a call has consumed this array."""
         return self._data is None
@@ -135,12 +135,23 @@ class Array(ArrayBase):
     def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any:
-        # A consumer that knows no read-only flag could write: it gets a copy.
+        """The elements as a DLPack capsule: the memory itself, read-only, for a consumer that knows of that (1.0), else a copy.
+
+        Raises: BufferError where `copy` is False and a copy is needed, or `dl_device` is not the CPU.
+        """
+        if dl_device is not None and tuple(int(n) for n in dl_device) != self.__dlpack_device__():
+            raise BufferError(f"an array on the CPU cannot be put on DLPack device {tuple(dl_device)}.{at(user_source())}")
         knows_read_only = max_version is not None and tuple(max_version) >= (1, 0)
+        if copy is False and not knows_read_only:
+            raise BufferError(
+                "__dlpack__: copy=False for a consumer that knows no read-only flag (max_version below 1.0): it could write to an "
+                f"array that is immutable. Leave copy out.{at(user_source())}"
+            )
         d = self.data if knows_read_only and not copy else self.data.copy()
         return d.__dlpack__(max_version=max_version) if max_version is not None else d.__dlpack__()
 
     def __dlpack_device__(self) -> tuple[int, int]:
+        """The DLPack device: (1, 0), the CPU."""
         return (1, 0)
 
     def __buffer__(self, flags: int) -> memoryview:
@@ -159,22 +170,29 @@ class Array(ArrayBase):
             raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous. Use .any() or .all().")
         return bool(self.data.item())
 
+    def _scalar(self, what: str) -> Any:
+        if self.data.ndim:
+            raise TypeError(
+                f"{what}() takes a 0-d array; this one is {self.type}. Index it, or use .item().{at(user_source())}"
+            )
+        return self.data.item()
+
     def __int__(self) -> int:
-        return int(self.data)
+        return int(self._scalar("int"))
 
     def __float__(self) -> float:
-        return float(self.data)
+        return float(self._scalar("float"))
 
     def __complex__(self) -> complex:
-        return complex(self.data)
+        return complex(self._scalar("complex"))
 
     def __index__(self) -> int:
         if self.data.ndim or self.data.dtype.kind not in "iu":
-            raise TypeError(f"only a 0-d integer array is an index; this one is {self.type}")
+            raise TypeError(f"only a 0-d integer array is an index; this one is {self.type}.{at(user_source())}")
         return int(self.data)
 
     def __format__(self, spec: str) -> str:
-        return format(self.data.item() if self.data.ndim == 0 else str(self), spec)
+        return format(self.data.item(), spec) if spec and self.data.ndim == 0 else format(str(self), spec)
 
     def __repr__(self) -> str:
         if self._data is None:

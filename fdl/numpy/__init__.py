@@ -1,36 +1,86 @@
-"""NumPy's functions on fdl arrays: pure, traceable, differentiable."""
+"""NumPy's functions on fdl arrays: pure, traceable, differentiable. The array API standard 2024.12, and more of NumPy and JAX.
+
+What operands promote to is in `fdl.tracer.dtypes`, derivatives where there is none in docs/conventions.md.
+"""
+
+import sys as _sys
+from types import ModuleType as _ModuleType
 
 import numpy as _np
 
 from fdl.tracer.array import Array as Array
-from fdl.tracer.dtypes import (  # noqa: F401  # noqa: F401
-    bfloat16,
-    bool_,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
+from fdl.tracer.dtypes import bfloat16 as bfloat16
+from fdl.tracer.dtypes import bool_ as bool_
+from fdl.tracer.dtypes import complex64 as complex64
+from fdl.tracer.dtypes import complex128 as complex128
+from fdl.tracer.dtypes import float16 as float16
+from fdl.tracer.dtypes import float32 as float32
+from fdl.tracer.dtypes import float64 as float64
+from fdl.tracer.dtypes import int8 as int8
+from fdl.tracer.dtypes import int16 as int16
+from fdl.tracer.dtypes import int32 as int32
+from fdl.tracer.dtypes import int64 as int64
+from fdl.tracer.dtypes import uint8 as uint8
+from fdl.tracer.dtypes import uint16 as uint16
+from fdl.tracer.dtypes import uint32 as uint32
+from fdl.tracer.dtypes import uint64 as uint64
 
+from . import fft as fft
+from . import linalg as linalg
 from . import methods as _methods
+from .assembling import *  # noqa: F403
+from .bits import *  # noqa: F403
+from .complexes import *  # noqa: F403
+from .construct import *  # noqa: F403
 from .creation import *  # noqa: F403
-from .indexing import getitem, take, take_along_axis  # noqa: F401
+from .cumulative import *  # noqa: F403
+from .einsum import *  # noqa: F403
+from .functional import *  # noqa: F403
+from .histograms import *  # noqa: F403
+from .indexing import *  # noqa: F403
+from .info import *  # noqa: F403
+from .joins import *  # noqa: F403
+from .logic import *  # noqa: F403
+from .nanfunctions import *  # noqa: F403
+from .orderstats import *  # noqa: F403
+from .padding import *  # noqa: F403
+from .polynomials import *  # noqa: F403
 from .products import *  # noqa: F403
-from .promote import asarray, broadcast_to  # noqa: F401
+from .promote import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .searching import *  # noqa: F403
+from .sets import *  # noqa: F403
 from .shapes import *  # noqa: F403
+from .signals import *  # noqa: F403
+from .sorting import *  # noqa: F403
+from .special import *  # noqa: F403
+from .statistics import *  # noqa: F403
 from .ufuncs import *  # noqa: F403
+from .updates import *  # noqa: F403
 
+__array_api_version__ = "2024.12"
+ndarray = Array
+bool = bool_
+int_, uint, float_, complex_ = int32, uint32, float32, complex64
+single, double, csingle, cdouble = float32, float64, complex64, complex128
+# The kinds that `issubdtype` takes, besides dtypes.
+generic, number, integer, inexact, floating = _np.generic, _np.number, _np.integer, _np.inexact, _np.floating
+signedinteger, unsignedinteger, complexfloating = _np.signedinteger, _np.unsignedinteger, _np.complexfloating
 pi, inf, nan, newaxis = _np.pi, _np.inf, _np.nan, None
-e: float = _np.e  # type: ignore[no-redef]
+e: float = _np.e
+euler_gamma: float = _np.euler_gamma
 
-_methods.install()
+# What the modules above name in their own `__all__`: their helpers do not get here, and they themselves are left out.
+_PACKAGES = ("linalg", "fft")
+__all__ = [
+    name
+    for name, value in list(globals().items())
+    if not (name.startswith("_") or isinstance(value, _ModuleType)) or name in _PACKAGES or name.startswith("__array_")
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_methods.install(_sys.modules[__name__])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,26 @@ from fdl.tracer import dtypes
 from fdl.tracer.array import Array, ArrayBase, own
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
-from fdl.tracer.ops import elementwise, shape
+from fdl.tracer.ops import elementwise
+from fdl.tracer.ops import shape as s
 from fdl.tracer.trace import Tracer, check_array
 
 
 def as_operand(x: Any, what: str = "") -> Any:
-    """`x` as an array, tracer or scalar that primitives take; nested lists and tuples of numbers are converted."""
+    """`x` as an array, tracer or scalar that primitives take.
+
+    Nested lists and tuples of numbers, and objects with `__array__`, the buffer protocol or `__dlpack__` are converted.
+    """
     if isinstance(x, (ArrayBase, bool, int, float, complex, np.generic)):
         return x
     if isinstance(x, np.ndarray):
         return x if x.dtype in dtypes.SHORT else _native(x, what)
     if isinstance(x, (list, tuple)):
         return from_sequence(x, what)
-    if hasattr(x, "__array__"):
+    if hasattr(x, "__array__") or isinstance(x, (memoryview, bytearray)) or type(x).__module__ == "array":
         return _native(np.asarray(x), what)
+    if hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__"):
+        return _native(np.from_dlpack(x), what)
     check_array(x, what)
     return x
 
@@ -35,22 +40,40 @@ def _native(x: np.ndarray, what: str) -> np.ndarray:
     return y
 
 
-def from_sequence(x: Any, what: str = "") -> Any:
-    """The array of a nested list or tuple: numbers become one constant, traced elements are stacked."""
+def from_sequence(x: Any, what: str = "", wide: bool = False) -> Any:
+    """The array of a nested list or tuple: numbers become one constant, traced elements are stacked.
+
+    `wide` keeps Python numbers in 64 bits, for a conversion that follows.
+    """
     if any(isinstance(v, Tracer) for v in _flat(x)):
         parts = [as_operand(v) for v in x]
         parts = promote_operands(what or "array", *parts, broadcast=False)
-        return shape.concatenate([shape.reshape(p, (1, *type_of(p).shape)) for p in parts], 0)
+        return s.concatenate([s.reshape(p, (1, *type_of(p).shape)) for p in parts], 0)
     try:
-        y = np.array([np.asarray(v) if isinstance(v, Array) else v for v in x])
+        y = np.array(_plain(x))
     except ValueError as e:
         raise ShapeError(f"{what or 'array'}: the nested sequence is ragged: {e}.{at(user_source())}") from None
-    if y.dtype == object or y.dtype.kind in "US":
+    if y.dtype not in dtypes.SHORT:
         check_array(y, what or "the sequence")
-    strong = any(isinstance(v, (ArrayBase, np.ndarray, np.generic)) for v in _flat(x))
-    if not strong:  # Python numbers take the default dtypes
-        y = y.astype({"f": dtypes.DEFAULT_FLOAT, "i": _int_for(y), "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype))
-    return y
+    strong = [v for v in _flat(x) if isinstance(v, (ArrayBase, np.ndarray, np.generic))]
+    if strong:  # Python numbers among arrays adapt to them
+        kind = {"f": dtypes.DEFAULT_FLOAT, "i": dtypes.DEFAULT_INT, "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype)
+        known = [(type_of(v).dtype, type_of(v).weak) for v in (as_operand(v, what) for v in strong)]
+        wanted = dtypes.promote(*known, (kind, kind != dtypes.bool_))[0]
+        return y if y.dtype == wanted else y.astype(wanted)
+    # Python numbers alone take the default dtypes.
+    return (
+        y
+        if wide
+        else y.astype({"f": dtypes.DEFAULT_FLOAT, "i": _int_for(y), "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype))
+    )
+
+
+def _plain(x: Any) -> Any:
+    """A nested sequence with its Arrays as ndarrays."""
+    if isinstance(x, Array):
+        return x.data
+    return [_plain(v) for v in x] if isinstance(x, (list, tuple)) else x
 
 
 def _int_for(y: np.ndarray) -> dtypes.DType:
@@ -66,14 +89,22 @@ def to_dtype(x: Any, dtype: dtypes.DType, weak: bool = False) -> Any:
     """`x` converted to `dtype`; a scalar is converted at once, and stays 0-d."""
     scalar = dtypes.scalar_type(x)
     if scalar is not None:
-        if scalar[0].kind == "c" and dtype.kind != "c":
+        if scalar[0].kind == "c" and dtype.kind not in "cb":
             raise DTypeError(f"cannot convert the complex number {x!r} to {dtype.name}.{at(user_source())}")
         if isinstance(x, int) and dtype.kind in "iu" and not isinstance(x, bool):
-            return np.asarray(x % (1 << dtypes.bits(dtype)), f"u{dtype.itemsize}").view(dtype)  # integers wrap
+            whole = np.asarray(x % (1 << dtypes.bits(dtype)), f"u{dtype.itemsize}").view(dtype)  # integers wrap
+            return Array(whole, True) if weak else whole
         with np.errstate(all="ignore"):
             value = np.asarray(x).astype(dtype)
         return Array(value, True) if weak else value
     return elementwise.convert(x, dtype, weak)
+
+
+def like(value: complex, x: Any) -> Any:
+    """A 0-d constant of the dtype of `x`, and weak where `x` is: an operation with it leaves the result as weak as `x`."""
+    t = type_of(x)
+    constant = np.asarray(value, t.dtype)
+    return Array(constant, True) if t.weak else constant
 
 
 def result_dtype(*operands: Any) -> tuple[dtypes.DType, bool]:
@@ -82,12 +113,15 @@ def result_dtype(*operands: Any) -> tuple[dtypes.DType, bool]:
     return dtypes.promote(*[(t.dtype, t.weak) for t in types])
 
 
-def promote_operands(name: str, *operands: Any, broadcast: bool = True, inexact: bool = False) -> list[Any]:
+def promote_operands(
+    name: str, *operands: Any, broadcast: bool = True, inexact: bool = False, numeric: bool = False
+) -> list[Any]:
     """The operands converted to their promoted dtype and broadcast to one shape; 0-d operands stay 0-d.
 
     Args:
         name: the function's name, for errors.
         inexact: whether integers and bools become floats.
+        numeric: whether bools become integers.
 
     Raises: ShapeError when the shapes do not broadcast; DTypeError for what is no array.
     """
@@ -95,6 +129,8 @@ def promote_operands(name: str, *operands: Any, broadcast: bool = True, inexact:
     dtype, weak = result_dtype(*ops)
     if inexact and not dtypes.is_inexact(dtype):
         dtype = dtypes.DEFAULT_FLOAT
+    elif numeric and dtype == dtypes.bool_:
+        dtype = dtypes.DEFAULT_INT
     out = [to_dtype(x, dtype, weak and type_of(x).weak) for x in ops]
     return broadcast_operands(name, *out) if broadcast else out
 
@@ -102,17 +138,17 @@ def promote_operands(name: str, *operands: Any, broadcast: bool = True, inexact:
 def broadcast_operands(name: str, *operands: Any) -> list[Any]:
     """The operands broadcast to one shape by NumPy's rule; 0-d operands stay 0-d."""
     shapes = [type_of(x).shape for x in operands]
-    if len({s for s in shapes if s}) <= 1:
+    if len({n for n in shapes if n}) <= 1:
         return list(operands)
     target = broadcast_shapes(name, *shapes)
-    return [x if s == () else broadcast_to(x, target) for x, s in zip(operands, shapes, strict=True)]
+    return [x if given == () else broadcast_to(x, target) for x, given in zip(operands, shapes, strict=True)]
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The common shape; raises a ShapeError that lists the shapes."""
-    rank = max((len(s) for s in shapes), default=0)
+    rank = max((len(given) for given in shapes), default=0)
     out = []
-    for column in zip(*((1,) * (rank - len(s)) + s for s in shapes), strict=True):
+    for column in zip(*((1,) * (rank - len(given)) + given for given in shapes), strict=True):
         sizes = {n for n in column if n != 1}
         if len(sizes) > 1:
             raise ShapeError(
@@ -123,34 +159,73 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
-def broadcast_to(x: Any, target: Sequence[int]) -> Any:
-    """`x` repeated to the shape `target`."""
-    target = tuple(int(n) for n in target)
+def broadcast_to(x: Any, /, shape: Any) -> Any:
+    """`x` repeated to `shape`, by NumPy's rule.
+
+    Raises: ShapeError where `x` does not broadcast to it.
+
+    Example:
+        >>> broadcast_to([1, 2], (2, 2)).tolist()
+        [[1, 2], [1, 2]]
+    """
+    target = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
     x = as_operand(x, "broadcast_to")
     given = type_of(x).shape
     if given == target:
         return x
     if len(given) > len(target) or any(a not in (1, b) for a, b in zip(given[::-1], target[::-1], strict=False)):
         raise ShapeError(f"broadcast_to: shape {given} does not broadcast to {target}.{at(user_source())}")
-    return shape.broadcast(x, target, tuple(range(len(target) - len(given), len(target))))
+    return s.broadcast(x, target, tuple(range(len(target) - len(given), len(target))))
 
 
-def asarray(x: Any, dtype: Any = None) -> Any:
+def check_device(name: str, device: Any) -> None:
+    """Raises a ShapeError unless `device` is None or "cpu", the device there is."""
+    if device is not None and device != "cpu":
+        raise ShapeError(f"{name}: device {device!r} is not known. Expected 'cpu', or None for the default.{at(user_source())}")
+
+
+def check_conversion(name: str, given: dtypes.DType, wanted: dtypes.DType) -> None:
+    """Raises a DTypeError where a conversion would drop imaginary parts."""
+    if dtypes.is_complex(given) and wanted.kind not in "cb":
+        raise DTypeError(
+            f"{name}: {given.name} cannot become {wanted.name}, which would drop the imaginary parts. Take .real, .imag or abs first."
+            f"{at(user_source())}"
+        )
+
+
+def asarray(x: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
     """`x` as an array: an Array, or a tracer while tracing. NumPy arrays are copied, so that later writes do not show.
 
     Args:
-        x: an array, a scalar, or a nested sequence of numbers.
+        x: an array, a scalar, a nested sequence of numbers, or an object with the buffer protocol, `__array__` or `__dlpack__`.
         dtype: the dtype of the result; by default the array's own, float32 for Python floats, int32 for ints.
+        device: "cpu" or None.
+        copy: True gives an array of its own memory; False raises where `x` is no fdl array of that dtype already.
+
+    Raises: ShapeError for a ragged sequence; DTypeError for what holds no numbers; ValueError where `copy` is False and one is needed.
 
     Example:
         >>> asarray([1.0, 2.0]).dtype
         dtype('float32')
     """
-    y = as_operand(x, "asarray: the argument")
+    check_device("asarray", device)
+    if isinstance(x, (list, tuple)):
+        y = from_sequence(x, "asarray: the argument", dtype is not None)
+    else:
+        y = as_operand(x, "asarray: the argument")
     if dtype is not None:
         wanted = dtypes.of(dtype)
+        check_conversion("asarray", type_of(y).dtype, wanted)
         y = to_dtype(y, wanted) if type_of(y).dtype != wanted or type_of(y).weak else y
-    return y if isinstance(y, Tracer) else own(y)
+    if (copy is False and y is not x) or (copy is False and not isinstance(x, ArrayBase)):
+        raise ValueError(
+            f"asarray: copy=False, but {type(x).__name__} needs a copy to become an array of dtype {type_of(y).dtype.name}: arrays are "
+            f"immutable, and own their memory. Leave copy out.{at(user_source())}"
+        )
+    if isinstance(y, Tracer):
+        return y
+    out = own(y)
+    return Array(out.data.copy(), out.weak_type) if copy and out is x else out
 
 
 def canonical_axis(name: str, axis: int, ndim: int) -> int:
@@ -174,3 +249,6 @@ def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
 def zeros_of(t: Type) -> Any:
     """Zeros of a type."""
     return elementwise.splat(np.zeros((), t.dtype), t.shape)
+
+
+__all__ = ["asarray", "broadcast_to"]

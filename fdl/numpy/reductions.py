@@ -1,4 +1,7 @@
-"""Reductions under NumPy's names: `axis` is None (all), an int or a tuple; `keepdims` keeps reduced axes with size 1."""
+"""Reductions under NumPy's names: `axis` is None (all), an int or a tuple; `keepdims` keeps reduced axes with size 1.
+
+`where` masks elements out, and `initial` takes part as one more element.  float16 and bfloat16 are averaged in float32.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,47 @@ import numpy as np
 from fdl.tracer import dtypes
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
+from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
-from fdl.tracer.ops import order
 from fdl.tracer.ops import reduce as r
 from fdl.tracer.ops import shape as s
 
+from . import logic
 from . import ufuncs as u
-from .promote import as_operand, canonical_axes, canonical_axis, promote_operands, to_dtype
+from .promote import (
+    as_operand,
+    asarray,
+    broadcast_shapes,
+    broadcast_to,
+    canonical_axes,
+    canonical_axis,
+    like,
+    promote_operands,
+    to_dtype,
+)
+from .static import index_dtype
 
 
-def _reduce(name: str, function: Callable[..., Any], x: Any, axis: Any, keepdims: bool) -> Any:
-    t = type_of(x)
-    axes = canonical_axes(name, axis, t.ndim)
-    y = function(x, axes) if axes else x
-    return s.reshape(y, tuple(1 if i in axes else n for i, n in enumerate(t.shape))) if keepdims else y
+def _reduce(function: Callable[..., Any], x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    shape = type_of(x).shape
+    y = function(x, axes) if axes else asarray(x)
+    return s.reshape(y, tuple(1 if i in axes else n for i, n in enumerate(shape))) if keepdims else y
 
 
-def _summable(x: Any, dtype: Any) -> Any:
+def _masked(name: str, x: Any, where: Any, fill: Any) -> Any:
+    """`x`, broadcast against `where`, with `fill` where that is false."""
+    if where is None or where is True:
+        return x
+    mask = logic.as_bool(where)
+    shape = broadcast_shapes(name, type_of(x).shape, type_of(mask).shape)
+    return e.select(broadcast_to(mask, shape), broadcast_to(x, shape), fill)
+
+
+# --- sums and products ----------------------------------------------------------------------------
+
+
+def summable(x: Any, dtype: Any) -> Any:
+    """`x` in the dtype of its sum: `dtype`, or its own, but at least 32 bits for bools and integers."""
     x = as_operand(x)
     t = type_of(x)
     if dtype is not None:
@@ -40,17 +67,46 @@ def _summable(x: Any, dtype: Any) -> Any:
     return x
 
 
-def sum(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """The sum over the given axes. bool and small integers are summed in 32 bits."""
-    return _reduce("sum", r.reduce_sum, _summable(x, dtype), axis, keepdims)
+def _total(
+    name: str, neutral: int, combine: Any, x: Any, axis: Any, dtype: Any, keepdims: bool, initial: Any, where: Any
+) -> Any:
+    x = summable(x, dtype)
+    t = type_of(x)
+    axes = canonical_axes(name, axis, t.ndim)
+    if where is not None:
+        x = _masked(name, x, where, np.asarray(neutral, t.dtype))
+        axes = canonical_axes(name, axis, type_of(x).ndim)
+    if t.dtype == dtypes.bool_:  # dtype="bool" was asked for: whether any, or all, are true
+        reduced = _reduce(r.reduce_or if neutral == 0 else r.reduce_and, x, axes, keepdims)
+    else:
+        reduced = _reduce(r.reduce_sum if neutral == 0 else r.reduce_prod, x, axes, keepdims)
+    return reduced if initial is None else to_dtype(combine(reduced, initial), t.dtype)
 
 
-def prod(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """The product over the given axes."""
-    return _reduce("prod", r.reduce_prod, _summable(x, dtype), axis, keepdims)
+def sum(
+    x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None
+) -> Any:
+    """The sum over the given axes. bool and small integers are summed in 32 bits.
+
+    Example:
+        >>> sum([[1, 2], [3, 4]], axis=0).tolist(), sum([1.0, 2.0], initial=10, where=[True, False]).item()
+        ([4, 6], 11.0)
+    """
+    return _total("sum", 0, u.add, x, axis, dtype, keepdims, initial, where)
 
 
-def _nonempty(name: str, x: Any, axis: Any) -> Any:
+def prod(
+    x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None
+) -> Any:
+    """The product over the given axes. bool and small integers are multiplied in 32 bits."""
+    return _total("prod", 1, u.multiply, x, axis, dtype, keepdims, initial, where)
+
+
+# --- extrema --------------------------------------------------------------------------------------
+
+
+def nonempty(name: str, x: Any, axis: Any) -> Any:
+    """`x` as an operand; raises a ShapeError where a reduced axis is empty."""
     x = as_operand(x)
     shape = type_of(x).shape
     if builtins.any(shape[a] == 0 for a in canonical_axes(name, axis, len(shape))):
@@ -58,123 +114,212 @@ def _nonempty(name: str, x: Any, axis: Any) -> Any:
     return x
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The largest element over the given axes; NaN if there is one. Equal elements share the derivative."""
-    x = _nonempty("max", x, axis)
-    return _reduce("max", r.reduce_or if type_of(x).dtype == dtypes.bool_ else r.reduce_max, x, axis, keepdims)
+def _extremum(name: str, x: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Any:
+    low = name == "min"
+    x = nonempty(name, x, axis) if initial is None else as_operand(x)
+    dtype = type_of(x).dtype
+    if where is not None:
+        if initial is None:
+            raise ShapeError(f"{name}: with where=, all of a row may be left out: give initial= as well.{at(user_source())}")
+        x = _masked(name, x, where, r.identity(name, dtype))
+    axes = canonical_axes(name, axis, type_of(x).ndim)
+    if dtype == dtypes.bool_:
+        y = _reduce(r.reduce_and if low else r.reduce_or, x, axes, keepdims)
+    elif dtypes.is_complex(dtype):
+        y = _reduce(lambda v, over: _lexicographic(v, over, low), x, axes, keepdims)
+    else:
+        y = _reduce(r.reduce_min if low else r.reduce_max, x, axes, keepdims)
+    return y if initial is None else (u.minimum if low else u.maximum)(y, initial)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The smallest element over the given axes; NaN if there is one. Equal elements share the derivative."""
-    x = _nonempty("min", x, axis)
-    return _reduce("min", r.reduce_and if type_of(x).dtype == dtypes.bool_ else r.reduce_min, x, axis, keepdims)
+def _lexicographic(z: Any, axes: tuple[int, ...], low: bool) -> Any:
+    """The extreme complex numbers, by their real parts, then their imaginary ones, as NumPy orders them; NaN if there is one."""
+    reduce, outside = (r.reduce_min, np.inf) if low else (r.reduce_max, -np.inf)
+    re, im = c.real(z), c.imag(z)
+    top = reduce(re, axes)
+    ties = e.eq(re, r.restore(top, type_of(re).shape, axes))
+    side = reduce(e.select(ties, im, like(outside, im)), axes)
+    nan = r.reduce_or(e.logical_or(e.ne(re, re), e.ne(im, im)), axes)
+    nothing = like(np.nan, top)
+    return c.complex(e.select(nan, nothing, top), e.select(nan, nothing, side))
+
+
+def max(x: Any, /, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Any:
+    """The largest element over the given axes; NaN if there is one. Equal elements share the derivative.
+
+    Raises: ShapeError over no elements, unless `initial` is given.
+    """
+    return _extremum("max", x, axis, keepdims, initial, where)
+
+
+def min(x: Any, /, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Any:
+    """The smallest element over the given axes; NaN if there is one. Equal elements share the derivative.
+
+    Raises: ShapeError over no elements, unless `initial` is given.
+    """
+    return _extremum("min", x, axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether all elements over the given axes are true."""
-    return _reduce("all", r.reduce_and, to_dtype(as_operand(x), dtypes.bool_), axis, keepdims)
+def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest minus the smallest element over the given axes ("peak to peak")."""
+    return u.subtract(max(x, axis, keepdims), min(x, axis, keepdims))
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether any element over the given axes is true."""
-    return _reduce("any", r.reduce_or, to_dtype(as_operand(x), dtypes.bool_), axis, keepdims)
-
-
-def _count(x: Any, axis: Any) -> int:
-    shape = type_of(x).shape
-    return math.prod(shape[a] for a in canonical_axes("mean", axis, len(shape)))
-
-
-def mean(x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """The arithmetic mean over the given axes; integers give float32. NaN over no elements."""
-    (x,) = promote_operands("mean", x, inexact=True)
-    x = x if dtype is None else to_dtype(x, dtypes.of(dtype))
-    return u.divide(sum(x, axis, keepdims=keepdims), float(_count(x, axis)))
-
-
-def var(x: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
-    """The variance over the given axes, dividing by n - ddof; computed around the mean."""
-    (x,) = promote_operands("var", x, inexact=True)
-    centred = u.subtract(x, mean(x, axis, keepdims=True))
-    return u.divide(sum(u.square(centred), axis, keepdims=keepdims), float(_count(x, axis) - ddof))
-
-
-def std(x: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Any:
-    """The standard deviation over the given axes: the square root of `var`."""
-    return u.sqrt(var(x, axis, ddof, keepdims))
+# --- extreme positions ----------------------------------------------------------------------------
 
 
 def _arg(name: str, function: Callable[..., Any], x: Any, axis: int | None, keepdims: bool) -> Any:
-    x = _nonempty(name, x, axis)
-    rank = type_of(x).ndim
+    x = nonempty(name, x, axis)
+    if type_of(x).dtype == dtypes.bool_:
+        x = e.convert(asarray(x), dtypes.uint8)
+    rank, shape = type_of(x).ndim, type_of(x).shape
     if axis is None:
-        y = function(s.reshape(x, (type_of(x).size,)), 0)
+        y = function(s.reshape(x, (type_of(x).size,)), 0, index_dtype(type_of(x).size))
         return s.reshape(y, (1,) * rank) if keepdims else y
     axis = canonical_axis(name, axis, rank)
-    y = function(x, axis)
-    shape = type_of(x).shape
+    y = function(x, axis, index_dtype(shape[axis]))
     return s.reshape(y, (*shape[:axis], 1, *shape[axis + 1 :])) if keepdims else y
 
 
-def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
     """The index (int32) of the first largest element along `axis`, or of the flattened array; a NaN counts as largest."""
     return _arg("argmax", r.argmax, x, axis, keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
     """The index (int32) of the first smallest element along `axis`, or of the flattened array; a NaN counts as smallest."""
     return _arg("argmin", r.argmin, x, axis, keepdims)
 
 
-def _cumulative(name: str, function: Callable[..., Any], x: Any, axis: int | None) -> Any:
-    x = _summable(x, None)
-    if axis is None:
-        x, axis = s.reshape(x, (type_of(x).size,)), 0
-    return function(x, canonical_axis(name, axis, type_of(x).ndim))
+# --- truth ----------------------------------------------------------------------------------------
 
 
-def cumsum(x: Any, axis: int | None = None) -> Any:
-    """The running sum along `axis`, or of the flattened array."""
-    return _cumulative("cumsum", r.cumsum, x, axis)
+def _truth(name: str, x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
+    x = _masked(name, logic.as_bool(x), where, np.asarray(name == "all"))
+    axes = canonical_axes(name, axis, type_of(x).ndim)
+    return _reduce(r.reduce_and if name == "all" else r.reduce_or, x, axes, keepdims)
 
 
-def cumprod(x: Any, axis: int | None = None) -> Any:
-    """The running product along `axis`, or of the flattened array."""
-    return _cumulative("cumprod", r.cumprod, x, axis)
+def all(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+    """Whether all elements over the given axes are true (not 0); NaN is true."""
+    return _truth("all", x, axis, keepdims, where)
 
 
-def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))) over the given axes without overflow; -inf where all elements are -inf."""
+def any(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+    """Whether any element over the given axes is true (not 0); NaN is true."""
+    return _truth("any", x, axis, keepdims, where)
+
+
+def count_nonzero(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """The number (int32) of elements over the given axes that are not zero."""
+    return sum(logic.as_bool(x), axis, dtypes.DEFAULT_INT, keepdims)
+
+
+# --- moments --------------------------------------------------------------------------------------
+
+
+def _averaged(name: str, x: Any, dtype: Any) -> tuple[Any, dtypes.DType, bool]:
+    """`x` in the dtype to compute its moments in, and the dtype and weakness of the result."""
+    (x,) = promote_operands(name, x, inexact=True)
+    t = type_of(x)
+    wanted = t.dtype if dtype is None else dtypes.of(dtype)
+    wide = dtypes.promote((wanted, False), (dtypes.float32, False))[0] if dtypes.is_inexact(wanted) else dtypes.DEFAULT_FLOAT
+    return to_dtype(x, wide, t.weak and dtype is None), wanted, t.weak and dtype is None
+
+
+def _number(x: Any, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
+    """How many elements are averaged: a float, or an array of them where there is a mask."""
+    if where is None:
+        return float(math.prod(type_of(x).shape[a] for a in axes))
+    mask = broadcast_to(logic.as_bool(where), type_of(x).shape)
+    return sum(mask, axes, dtypes.real_of(type_of(x).dtype), keepdims)
+
+
+def _mean(x: Any, axis: Any, keepdims: bool, where: Any) -> tuple[Any, Any, tuple[int, ...]]:
+    """`x` in the shape of `where`, its mean, and the axes that are averaged."""
+    if where is not None:
+        x = broadcast_to(x, broadcast_shapes("mean", type_of(x).shape, type_of(as_operand(where)).shape))
+    axes = canonical_axes("mean", axis, type_of(x).ndim)
+    return x, u.divide(sum(x, axes, keepdims=keepdims, where=where), _number(x, axes, keepdims, where)), axes
+
+
+def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+    """The arithmetic mean over the given axes; integers give float32. NaN over no elements."""
+    x, own, weak = _averaged("mean", x, dtype)
+    return to_dtype(_mean(x, axis, keepdims, where)[1], own, weak)
+
+
+def var(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = None,
+    correction: float | None = None,
+) -> Any:
+    """The variance over the given axes, around their mean: the sum of |x - mean|² over n - `correction` (or `ddof`).
+
+    Integers give float32, complex numbers a real variance. NaN or infinite where n is not larger than the correction.
+
+    Example:
+        >>> var([1.0, 3.0]).item(), var([1.0, 3.0], correction=1).item()
+        (1.0, 2.0)
+    """
+    x, own, weak = _averaged("var", x, dtype)
+    x, centre, axes = _mean(x, axis, True, where)
+    centred = u.subtract(x, centre)
+    if dtypes.is_complex(type_of(x).dtype):
+        squares = e.add(*(e.mul(part, part) for part in (c.real(centred), c.imag(centred))))
+    else:
+        squares = e.mul(centred, centred)
+    less, count = ddof if correction is None else correction, _number(x, axes, keepdims, where)
+    count = builtins.max(count - less, 0.0) if isinstance(count, float) else u.maximum(u.subtract(count, less), 0.0)
+    y = u.divide(sum(squares, axes, keepdims=keepdims, where=where), count)
+    return to_dtype(y, dtypes.real_of(own), weak)
+
+
+def std(
+    x: Any,
+    /,
+    axis: Any = None,
+    dtype: Any = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = None,
+    correction: float | None = None,
+) -> Any:
+    """The standard deviation over the given axes: the square root of `var`. Its derivative where it is 0 is 0."""
+    v = var(x, axis, dtype, ddof, keepdims, where=where, correction=correction)
+    zero = e.eq(v, like(0, v))
+    return e.select(zero, like(0, v), e.sqrt(e.select(zero, like(1, v), v)))
+
+
+def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over the given axes without overflow; -inf where all elements are -inf, or over none.
+
+    Its derivative is the softmax of `x`; where the largest element is infinite, those that equal it share the derivative.
+    """
     (x,) = promote_operands("logsumexp", x, inexact=True)
-    top = e.stop_gradient(max(x, axis, keepdims=True))
-    top = u.where(u.isfinite(top), top, 0)
-    total = sum(u.exp(u.subtract(x, top)), axis, keepdims=True)
-    y = u.add(u.log(total), top)
-    if keepdims:
-        return y
     axes = canonical_axes("logsumexp", axis, type_of(x).ndim)
-    return s.reshape(y, tuple(n for i, n in enumerate(type_of(x).shape) if i not in axes))
+    empty = builtins.any(type_of(x).shape[a] == 0 for a in axes)
+    top = max(x, axes, keepdims=True, initial=-np.inf if empty else None)
+    finite = e.is_finite(top)
+    shift = e.stop_gradient(e.select(finite, top, like(0, top)))
+    rows = type_of(x).shape
+    inside = e.select(broadcast_to(finite, rows), e.sub(x, broadcast_to(shift, rows)), like(0, x))
+    total = _reduce(r.reduce_sum, e.exp(inside), axes, True)
+    y = e.select(finite, e.add(e.log(total), shift), top)
+    return y if keepdims else s.reshape(y, tuple(n for i, n in enumerate(type_of(y).shape) if i not in axes))
 
 
-def sort(x: Any, axis: int | None = -1) -> Any:
-    """`x` sorted in ascending order along `axis` (flattened when None); NaN last."""
-    x = as_operand(x)
-    if axis is None:
-        x, axis = s.reshape(x, (type_of(x).size,)), 0
-    return order.sort([x], canonical_axis("sort", axis, type_of(x).ndim))[0]
-
-
-def argsort(x: Any, axis: int = -1) -> Any:
-    """The indices (int32) that sort `x` along `axis`, stable."""
-    x = as_operand(x)
-    axis = canonical_axis("argsort", axis, type_of(x).ndim)
-    return order.sort([x, s.iota(type_of(x).shape, dtypes.int32, axis)], axis)[1]
-
-
-def count_nonzero(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The number (int32) of elements that are not zero."""
-    x = as_operand(x)
-    return sum(e.ne(x, np.zeros((), type_of(x).dtype)), axis, keepdims=keepdims)
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "prod", "ptp", "std", "sum",
+    "var",
+]  # fmt: skip

@@ -1,8 +1,7 @@
-"""Rearrangements under NumPy's names."""
+"""Rearrangements under NumPy's names: reshape, transpose, new and dropped axes, flips, broadcasting."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,30 +12,42 @@ from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import shape as s
 
-from .creation import as_shape
-from .promote import as_operand, asarray, canonical_axes, canonical_axis, promote_operands, to_dtype
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis
+from .promote import broadcast_shapes as common_shape
+
+# --- sizes ----------------------------------------------------------------------------------------
 
 
-def shape(x: Any) -> tuple[int, ...]:
+def shape(x: Any, /) -> tuple[int, ...]:
     """The size of `x` along each axis."""
     return type_of(as_operand(x)).shape
 
 
-def ndim(x: Any) -> int:
+def ndim(x: Any, /) -> int:
     """The number of axes of `x`."""
     return len(shape(x))
 
 
-def size(x: Any, axis: int | None = None) -> int:
+def size(x: Any, /, axis: int | None = None) -> int:
     """The number of elements of `x`, or its size along one axis."""
     return math.prod(shape(x)) if axis is None else shape(x)[canonical_axis("size", axis, ndim(x))]
 
 
-def reshape(x: Any, shape: Any, *rest: int) -> Any:
-    """`x` in another shape, row-major; one size may be -1."""
+# --- reshape --------------------------------------------------------------------------------------
+
+
+def reshape(x: Any, /, shape: Any, *rest: int, copy: bool | None = None, order: str = "C") -> Any:
+    """`x` in another shape, row-major (column-major with order "F"); one size may be -1.
+
+    Example:
+        >>> reshape([[1, 2], [3, 4]], (-1,)).tolist()
+        [1, 2, 3, 4]
+    """
     x = as_operand(x)
+    if order not in ("C", "F"):
+        raise ShapeError(f"reshape: order {order!r}: expected 'C' or 'F'.{at(user_source())}")
     size = type_of(x).size
-    wanted = [int(n) for n in ((shape, *rest) if isinstance(shape, (int, np.integer)) else shape)]
+    wanted = [n.__index__() for n in ((shape, *rest) if isinstance(shape, (int, np.integer)) else shape)]
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise ShapeError(f"reshape: at most one size may be -1, and none less; got {tuple(wanted)}.{at(user_source())}")
     if -1 in wanted:
@@ -46,27 +57,41 @@ def reshape(x: Any, shape: Any, *rest: int) -> Any:
                 f"reshape: cannot shape {type_of(x).shape} ({size} elements) as {tuple(wanted)}.{at(user_source())}"
             )
         wanted[wanted.index(-1)] = size // known
-    return s.reshape(x, tuple(wanted))
+    if order == "F":
+        return transpose(s.reshape(transpose(x), tuple(reversed(wanted))))
+    return asarray(s.reshape(x, tuple(wanted)), copy=copy or None)
 
 
-def ravel(x: Any) -> Any:
-    """`x` as one axis, row-major."""
-    return reshape(x, (-1,)) if type_of(as_operand(x)).size else s.reshape(x, (0,))
+def ravel(x: Any, /, order: str = "C") -> Any:
+    """`x` as one axis, row-major (column-major with order "F")."""
+    x = as_operand(x)
+    return reshape(x, (type_of(x).size,), order=order)
 
 
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+# --- axes -----------------------------------------------------------------------------------------
+
+
+def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Any:
     """`x` with its axes permuted; reversed when `axes` is None."""
     x = as_operand(x)
     rank = type_of(x).ndim
     order = tuple(reversed(range(rank))) if axes is None else canonical_axes("transpose", tuple(axes), rank)
-    return s.transpose(x, order)
+    return asarray(s.transpose(x, order))
 
 
-permute_dims = transpose
+def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
+    """`x` with its axes permuted: axis i of the result is axis `axes[i]` of `x`."""
+    return transpose(x, axes)
 
 
-def matrix_transpose(x: Any) -> Any:
-    """`x` with its last two axes exchanged."""
+def matrix_transpose(x: Any, /) -> Any:
+    """`x` with its last two axes exchanged.
+
+    Raises: ShapeError where `x` has fewer than two.
+    """
+    x = as_operand(x)
+    if type_of(x).ndim < 2:
+        raise ShapeError(f"matrix_transpose: expected matrices, got shape {type_of(x).shape}.{at(user_source())}")
     return swapaxes(x, -1, -2)
 
 
@@ -76,10 +101,10 @@ def swapaxes(x: Any, a: int, b: int) -> Any:
     order = list(range(type_of(x).ndim))
     a, b = (canonical_axis("swapaxes", i, len(order)) for i in (a, b))
     order[a], order[b] = order[b], order[a]
-    return s.transpose(x, tuple(order))
+    return asarray(s.transpose(x, tuple(order)))
 
 
-def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
     """`x` with axes moved to new places."""
     x = as_operand(x)
     rank = type_of(x).ndim
@@ -89,120 +114,113 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     order = [i for i in range(rank) if i not in src]
     for d, a in sorted(zip(dst, src, strict=True)):
         order.insert(d, a)
-    return s.transpose(x, tuple(order))
+    return asarray(s.transpose(x, tuple(order)))
 
 
-def expand_dims(x: Any, axis: Any) -> Any:
-    """`x` with new axes of size 1."""
+def expand_dims(x: Any, /, axis: Any = 0) -> Any:
+    """`x` with new axes of size 1, at the places `axis` (an int or several) of the result."""
     x = as_operand(x)
     shape = type_of(x).shape
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
     axes = canonical_axes("expand_dims", axis, len(shape) + count)
     sizes = iter(shape)
-    return s.reshape(x, tuple(1 if i in axes else next(sizes) for i in range(len(shape) + count)))
+    return asarray(s.reshape(x, tuple(1 if i in axes else next(sizes) for i in range(len(shape) + count))))
 
 
-def squeeze(x: Any, axis: Any = None) -> Any:
-    """`x` without axes of size 1: all of them, or those given."""
+def squeeze(x: Any, /, axis: Any = None) -> Any:
+    """`x` without axes of size 1: all of them, or those given.
+
+    Raises: ShapeError where one that is given has another size.
+    """
     x = as_operand(x)
     shape = type_of(x).shape
     axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else canonical_axes("squeeze", axis, len(shape))
     for a in axes:
         if shape[a] != 1:
             raise ShapeError(f"squeeze: axis {a} of shape {shape} has size {shape[a]}, not 1.{at(user_source())}")
-    return s.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes))
+    return asarray(s.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes)))
 
 
-def flip(x: Any, axis: Any = None) -> Any:
+def _at_least(rank: int, x: Any) -> Any:
+    x = as_operand(x)
+    shape = type_of(x).shape
+    front = {0: 1, 1: 1, 2: 0}.get(len(shape), 0) if rank == 3 else rank - len(shape)
+    wide = (1,) * max(front, 0) + shape
+    return asarray(s.reshape(x, wide + (1,) * max(rank - len(wide), 0)))
+
+
+def atleast_1d(*xs: Any) -> Any:
+    """Each operand with at least one axis; a list of them when there are several."""
+    out = [_at_least(1, x) for x in xs]
+    return out[0] if len(out) == 1 else out
+
+
+def atleast_2d(*xs: Any) -> Any:
+    """Each operand with at least two axes, new ones in front; a list of them when there are several."""
+    out = [_at_least(2, x) for x in xs]
+    return out[0] if len(out) == 1 else out
+
+
+def atleast_3d(*xs: Any) -> Any:
+    """Each operand with at least three axes, as NumPy places them; a list of them when there are several."""
+    out = [_at_least(3, x) for x in xs]
+    return out[0] if len(out) == 1 else out
+
+
+# --- flips and turns ------------------------------------------------------------------------------
+
+
+def flip(x: Any, /, axis: Any = None) -> Any:
     """`x` reversed along the given axes, or all."""
     x = as_operand(x)
-    return s.flip(x, canonical_axes("flip", axis, type_of(x).ndim))
+    return asarray(s.flip(x, canonical_axes("flip", axis, type_of(x).ndim)))
 
 
-def _parts(name: str, xs: Any) -> list[Any]:
-    parts = list(xs) if isinstance(xs, (list, tuple)) else list(asarray(xs))
-    if not parts:
-        raise ShapeError(f"{name}: needs at least one array.{at(user_source())}")
-    return promote_operands(name, *parts, broadcast=False)
+def fliplr(x: Any, /) -> Any:
+    """`x` reversed along axis 1."""
+    return flip(x, 1)
 
 
-def concatenate(xs: Any, axis: int | None = 0) -> Any:
-    """Arrays joined along an axis (flattened first when it is None), in their promoted dtype."""
-    parts = _parts("concatenate", xs)
-    if axis is None:
-        parts, axis = [ravel(x) for x in parts], 0
-    if type_of(parts[0]).ndim == 0:
-        raise ShapeError(f"concatenate: 0-d arrays have no axis to join along. Use stack.{at(user_source())}")
-    return s.concatenate(parts, canonical_axis("concatenate", axis, type_of(parts[0]).ndim))
+def flipud(x: Any, /) -> Any:
+    """`x` reversed along axis 0."""
+    return flip(x, 0)
 
 
-concat = concatenate
-
-
-def stack(xs: Any, axis: int = 0) -> Any:
-    """Arrays of one shape joined along a new axis."""
-    parts = _parts("stack", xs)
-    shapes = {type_of(x).shape for x in parts}
-    if len(shapes) > 1:
-        raise ShapeError(f"stack: shapes differ: {', '.join(map(str, sorted(shapes)))}.{at(user_source())}")
-    axis = canonical_axis("stack", axis, type_of(parts[0]).ndim + 1)
-    return s.concatenate([expand_dims(x, axis) for x in parts], axis)
-
-
-def split(x: Any, sections: Any, axis: int = 0) -> list[Any]:
-    """`x` cut along an axis into equal `sections`, or at the given indices."""
+def rot90(x: Any, /, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    """`x` turned by `k` right angles in the plane of two axes, from the first towards the second."""
     x = as_operand(x)
-    n = type_of(x).shape[axis := canonical_axis("split", axis, type_of(x).ndim)]
-    if isinstance(sections, int):
-        if sections <= 0 or n % sections:
-            raise ShapeError(f"split: axis {axis} of size {n} does not divide into {sections} equal parts.{at(user_source())}")
-        cuts = [n // sections * i for i in range(1, sections)]
-    else:
-        cuts = [min(int(c) % (n + 1) if c < 0 else int(c), n) for c in sections]
-    edges = [0, *cuts, n]
-    return [s.slice_axis(x, axis, a, max(a, b)) for a, b in itertools.pairwise(edges)]
+    a, b = canonical_axes("rot90", tuple(axes), type_of(x).ndim)
+    match k % 4:
+        case 0:
+            return asarray(x)
+        case 1:
+            return swapaxes(flip(x, b), a, b)
+        case 2:
+            return flip(x, (a, b))
+        case _:
+            return flip(swapaxes(x, a, b), b)
 
 
-def pad(x: Any, pad_width: Any, constant_values: Any = 0) -> Any:
-    """`x` with constant margins: an int, (before, after), or a pair for each axis."""
-    x = as_operand(x)
-    t = type_of(x)
-    widths = np.broadcast_to(np.asarray(pad_width, int), (t.ndim, 2)).tolist()
-    if any(n < 0 for pair in widths for n in pair):
-        raise ShapeError(f"pad: widths must not be negative, got {widths}. Slice to crop.{at(user_source())}")
-    return s.pad(x, to_dtype(as_operand(constant_values), t.dtype), tuple((a, b, 0) for a, b in widths))
+# --- broadcasting ---------------------------------------------------------------------------------
 
 
-def tile(x: Any, reps: Any) -> Any:
-    """`x` repeated whole, `reps` times along each axis."""
-    x = as_operand(x)
-    counts = as_shape("tile", reps)
-    shape = type_of(x).shape
-    rank = max(len(counts), len(shape))
-    counts, shape = (1,) * (rank - len(counts)) + counts, (1,) * (rank - len(shape)) + shape
-    wide = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
-    y = s.broadcast(s.reshape(x, shape), wide, tuple(range(1, 2 * rank, 2)))
-    return s.reshape(y, tuple(c * n for c, n in zip(counts, shape, strict=True)))
+def broadcast_arrays(*arrays: Any) -> list[Any]:
+    """The arrays, each broadcast to their common shape; dtypes stay.
+
+    Raises: ShapeError where they have none.
+    """
+    operands = [as_operand(x, f"broadcast_arrays: array {i}") for i, x in enumerate(arrays)]
+    target = common_shape("broadcast_arrays", *(type_of(x).shape for x in operands))
+    return [asarray(broadcast_to(x, target)) for x in operands]
 
 
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
-    """`x` with each element repeated along an axis."""
-    x = as_operand(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    shape = type_of(x).shape
-    axis = canonical_axis("repeat", axis, len(shape))
-    y = s.broadcast(x, (*shape[: axis + 1], repeats, *shape[axis + 1 :]), tuple(i + (i > axis) for i in range(len(shape))))
-    return s.reshape(y, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The common shape of shapes, by NumPy's rule."""
+    return common_shape("broadcast_shapes", *((n,) if isinstance(n, int) else tuple(n) for n in shapes))
 
 
-def roll(x: Any, shift: int, axis: int | None = None) -> Any:
-    """`x` shifted cyclically along an axis, or flattened when it is None."""
-    x = as_operand(x)
-    shape = type_of(x).shape
-    if axis is None:
-        return s.reshape(roll(ravel(x), shift, 0), shape)
-    axis = canonical_axis("roll", axis, len(shape))
-    n = shape[axis]
-    k = shift % n if n else 0
-    return s.concatenate([s.slice_axis(x, axis, n - k, n), s.slice_axis(x, axis, 0, n - k)], axis) if k else x
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_shapes", "expand_dims", "flip", "fliplr", "flipud",
+    "matrix_transpose", "moveaxis", "ndim", "permute_dims", "ravel", "reshape", "rot90", "shape", "size", "squeeze", "swapaxes",
+    "transpose",
+]  # fmt: skip

@@ -1,0 +1,162 @@
+"""Comparisons, logic, choice, and tests of values, under NumPy's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fdl.tracer import dtypes
+from fdl.tracer.ir import type_of
+from fdl.tracer.ops import complex as c
+from fdl.tracer.ops import elementwise as e
+from fdl.tracer.ops import reduce as r
+
+from .promote import as_operand, asarray, broadcast_operands, like, promote_operands, to_dtype
+from .ufuncs import define, real_only
+
+equal = define("equal", e.eq, "Whether x1 == x2", 2)
+not_equal = define("not_equal", e.ne, "Whether x1 != x2", 2)
+less = define("less", e.lt, "Whether x1 < x2", 2)
+less_equal = define("less_equal", e.le, "Whether x1 <= x2", 2)
+greater = define("greater", e.gt, "Whether x1 > x2", 2)
+greater_equal = define("greater_equal", e.ge, "Whether x1 >= x2", 2)
+
+# --- logic ----------------------------------------------------------------------------------------
+
+
+def as_bool(x: Any) -> Any:
+    """`x` as bools: whether it is not 0."""
+    return to_dtype(as_operand(x), dtypes.bool_)
+
+
+def logical_and(x1: Any, x2: Any, /) -> Any:
+    """Whether `x1` and `x2` are both true, elementwise."""
+    return e.logical_and(*broadcast_operands("logical_and", as_bool(x1), as_bool(x2)))
+
+
+def logical_or(x1: Any, x2: Any, /) -> Any:
+    """Whether `x1` or `x2` is true, elementwise."""
+    return e.logical_or(*broadcast_operands("logical_or", as_bool(x1), as_bool(x2)))
+
+
+def logical_xor(x1: Any, x2: Any, /) -> Any:
+    """Whether exactly one of `x1` and `x2` is true, elementwise."""
+    return e.logical_xor(*broadcast_operands("logical_xor", as_bool(x1), as_bool(x2)))
+
+
+def logical_not(x: Any, /) -> Any:
+    """Whether `x` is false, elementwise."""
+    return e.logical_not(as_bool(x))
+
+
+def choose(condition: Any, x1: Any, x2: Any) -> Any:
+    """`x1` where `condition` is true, else `x2`, broadcast together in their promoted dtype."""
+    a, b = promote_operands("where", x1, x2, broadcast=False)
+    return e.select(*broadcast_operands("where", as_bool(condition), a, b))
+
+
+# --- finite, infinite, NaN ------------------------------------------------------------------------
+
+
+def _all(x: Any, value: bool) -> Any:
+    return asarray(e.splat(np.asarray(value), type_of(x).shape))
+
+
+def isfinite(x: Any, /) -> Any:
+    """Whether `x` is neither infinite nor NaN, elementwise."""
+    (x,) = promote_operands("isfinite", x)
+    return e.is_finite(x) if dtypes.is_inexact(type_of(x).dtype) else _all(x, True)
+
+
+def isnan(x: Any, /) -> Any:
+    """Whether `x` is NaN, elementwise; for complex `x`, either part."""
+    (x,) = promote_operands("isnan", x)
+    return e.ne(x, x) if dtypes.is_inexact(type_of(x).dtype) else _all(x, False)
+
+
+def isinf(x: Any, /) -> Any:
+    """Whether `x` is infinite, elementwise; for complex `x`, either part."""
+    (x,) = promote_operands("isinf", x)
+    dtype = type_of(x).dtype
+    if not dtypes.is_inexact(dtype):
+        return _all(x, False)
+    if dtypes.is_complex(dtype):
+        return e.logical_or(*(e.eq(e.abs(part), like(np.inf, part)) for part in (c.real(x), c.imag(x))))
+    return e.eq(e.abs(x), like(np.inf, x))
+
+
+def _infinite(name: str, value: float, x: Any) -> Any:
+    (x,) = promote_operands(name, x)
+    real_only(name, x)
+    return e.eq(x, like(value, x)) if dtypes.is_float(type_of(x).dtype) else _all(x, False)
+
+
+def isposinf(x: Any, /) -> Any:
+    """Whether a real `x` is plus infinity, elementwise."""
+    return _infinite("isposinf", np.inf, x)
+
+
+def isneginf(x: Any, /) -> Any:
+    """Whether a real `x` is minus infinity, elementwise."""
+    return _infinite("isneginf", -np.inf, x)
+
+
+# --- equality of arrays ---------------------------------------------------------------------------
+
+
+def isclose(x1: Any, x2: Any, /, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether |x1 - x2| <= atol + rtol |x2|, elementwise; infinities are close to themselves only, NaNs if `equal_nan`.
+
+    Example:
+        >>> isclose([1.0, 2.0], [1.000001, 2.1]).tolist()
+        [True, False]
+    """
+    a, b = promote_operands("isclose", x1, x2, inexact=True)
+    size = e.abs(b)
+    low, relative = (to_dtype(as_operand(v), type_of(size).dtype) for v in (atol, rtol))
+    bound = e.add(*broadcast_operands("isclose", low, e.mul(*broadcast_operands("isclose", relative, size))))
+    near = e.le(*broadcast_operands("isclose", e.abs(e.sub(a, b)), bound))
+    finite = e.logical_and(e.is_finite(a), e.is_finite(b))
+    out = e.logical_or(*broadcast_operands("isclose", e.eq(a, b), e.logical_and(*broadcast_operands("isclose", finite, near))))
+    return e.logical_or(out, e.logical_and(e.ne(a, a), e.ne(b, b))) if equal_nan else out
+
+
+def _every(x: Any) -> Any:
+    return r.reduce_and(x, tuple(range(type_of(x).ndim)))
+
+
+def allclose(x1: Any, x2: Any, /, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether all elements of `x1` and `x2` are close: see `isclose`."""
+    return _every(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+def _same_elements(name: str, x1: Any, x2: Any, equal_nan: bool) -> Any:
+    a, b = promote_operands(name, x1, x2)
+    out = e.eq(a, b)
+    if equal_nan and dtypes.is_inexact(type_of(a).dtype):
+        out = e.logical_or(out, e.logical_and(e.ne(a, a), e.ne(b, b)))
+    return _every(out)
+
+
+def array_equal(x1: Any, x2: Any, /, equal_nan: bool = False) -> Any:
+    """Whether `x1` and `x2` have the same shape and equal elements."""
+    if type_of(as_operand(x1)).shape != type_of(as_operand(x2)).shape:
+        return asarray(False)
+    return _same_elements("array_equal", x1, x2, equal_nan)
+
+
+def array_equiv(x1: Any, x2: Any, /) -> Any:
+    """Whether `x1` and `x2` broadcast to one shape and have equal elements there."""
+    shapes = [type_of(as_operand(x)).shape for x in (x1, x2)]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return asarray(False)
+    return _same_elements("array_equiv", x1, x2, False)
+
+
+__all__ = [
+    "allclose", "array_equal", "array_equiv", "equal", "greater", "greater_equal", "isclose", "isfinite", "isinf", "isnan", "isneginf",
+    "isposinf", "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "not_equal",
+]  # fmt: skip
