@@ -81,8 +81,16 @@ class DonatedError(FdlError, RuntimeError):
     """An array was read after a call had consumed it."""
 
 
+class IndexingError(FdlError, IndexError):
+    """An index expression that does not fit its array."""
+
+
 class IndexOutOfBoundsError(FdlError, IndexError):
     """An index was outside its axis."""
+
+
+class AxisNameError(FdlError, NameError):
+    """A collective names an axis that no `vmap` around it maps over."""
 
 
 class MissingRuleError(FdlError, RuntimeError):

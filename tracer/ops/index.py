@@ -21,8 +21,9 @@ from ..errors import DTypeError, IndexOutOfBoundsError, ShapeError
 from ..ir import MAY_FAIL, NO_EFFECTS, Effect, Type, type_of
 from ..primitive import Named, Primitive, Undefined, Zero
 from ..trace import bind
-from .elementwise import add, convert, div, eq, max, min, move_axis, mul, ne, select, splat
+from .elementwise import add, convert, div, eq, max, min, move_axis, mul, select
 from .rules import Dims, Shape, check_axes, insert_axis, inserted, materialised, no_bool, ordered, shape_of, to_front, zeros
+from .runs import others, wide_enough
 from .shape import broadcast, concatenate, iota, reshape, transpose
 
 # --- what gather and scatter share ----------------------------------------------------------------
@@ -78,17 +79,9 @@ def _positions(name: str, shape: Shape, indices: np.ndarray, axes: Shape, mode: 
     return np.moveaxis(np.clip(wide, 0, np.maximum(sizes - 1, 0)), -1, 0), ok
 
 
-def _wide_enough(indices: Any, largest: int) -> Any:
-    """`indices` in a dtype that also holds `largest`."""
-    dtype = type_of(indices).dtype
-    if np.iinfo(dtype).max >= largest:
-        return indices
-    return convert(indices, dtypes.int32 if dtype.itemsize < 4 and largest < 2**31 else dtypes.int64)
-
-
 def _with_lane(indices: Any, size: int) -> Any:
     """Indices (size, *batch, k) with the number of the lane put in front of each: (size, *batch, k + 1)."""
-    indices = _wide_enough(indices, size - 1)
+    indices = wide_enough(indices, size - 1)
     t = type_of(indices)
     return concatenate([iota((*t.shape[:-1], 1), t.dtype, 0), indices], t.ndim - 1)
 
@@ -164,7 +157,7 @@ def take_along(x: Any, indices: Any, axis: int) -> Any:
 
     The indices must be in bounds.  One gather from the flattened array: a position is one number, however many axes there are.
     """
-    shape, t = shape_of(x), type_of(_wide_enough(indices, math.prod(shape_of(x))))
+    shape, t = shape_of(x), type_of(wide_enough(indices, math.prod(shape_of(x))))
     position: Any = None
     stride = 1
     for i in reversed(range(len(shape))):
@@ -264,24 +257,13 @@ def _scatter_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, axes: Shape
 
 
 def _scatter_mul_tangent(x: Any, indices: Any, updates: Any, x_dot: Any, u_dot: Any, how: dict[str, Any]) -> Any:
-    """x_dot · Π u + Σ_k u_dot_k · x · Π_{j≠k} u_j, the products over the updates of one element.
-
-    The product of the others is had by division, with zeros counted apart: it is right to first order, and to any order where
-    an element has one update, or none of its updates is zero.
-    """
-    t = type_of(x)
-    by_x = zeros(t) if isinstance(x_dot, Zero) else scatter(x_dot, indices, updates, op="mul", **how)
+    """x_dot · Π u + Σ_k u_dot_k · x · Π_{j≠k} u_j, the products over the updates of one element."""
+    by_x = zeros(type_of(x)) if isinstance(x_dot, Zero) else scatter(x_dot, indices, updates, op="mul", **how)
     if isinstance(u_dot, Zero):
         return by_x
-    reads: dict[str, Any] = {"axes": how["axes"], "mode": _TO_GATHER[how["mode"]], "fill": 0}
-    factor = mul(u_dot, gather(x, indices, **reads))
+    factor = mul(u_dot, gather(x, indices, axes=how["axes"], mode=_TO_GATHER[how["mode"]], fill=0))
     if math.prod(shape_of(indices)[:-1]) > 1:
-        zero, one = np.zeros((), t.dtype), np.ones((), t.dtype)
-        is_zero = eq(updates, zero)
-        safe, own = select(is_zero, one, updates), select(is_zero, one, zero)
-        product = gather(scatter(splat(one, t.shape), indices, safe, op="mul", **how), indices, **reads)
-        count = gather(scatter(zeros(t), indices, own, op="add", **how), indices, **reads)
-        factor = mul(factor, select(ne(count, own), zero, div(product, safe)))
+        factor = mul(factor, others(indices, updates, type_of(x).shape, how["axes"], how["mode"]))
     return scatter(by_x, indices, factor, op="add", **how)
 
 
@@ -392,7 +374,7 @@ def _lane_windows(size: int, starts: Sequence[Any], dims: Dims, shape: Shape, si
     columns = []
     for k, a in enumerate(axes):
         last = shape[a] - sizes[a]
-        s = _wide_enough(starts[a], last)
+        s = wide_enough(starts[a], last)
         dtype = type_of(s).dtype
         s = convert(max(min(s, np.asarray(last, dtype)), np.asarray(0, dtype)), index)
         s = broadcast(s, grid, () if dims[a] is None else (0,))
