@@ -1,22 +1,26 @@
-"""From a program to what an emitter takes: lower, fuse, schedule, plan.
+"""From a program to what an emitter takes: complex values by their parts, lower, fuse, schedule, reuse, plan.
 
 The order is fixed by what each needs: fusion joins whole iterations, and so comes before the schedule, which gives the loops their
-kinds; the plan needs the final statements, since fusion removes buffers and the schedule adds partial results.
+kinds; whether an output may take over a donated input is told by the order of the final statements; the plan comes after all that moves
+statements, since fusion removes buffers, the schedule adds partial results, and reuse drops copies.
 
 May be imported by: the emitters' compilers, reports and tests.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from fdl.tracer.ir import Program
+from fdl.tracer.passes.complex import real_program
 
 from .check import check
 from .fuse import fuse
 from .ir import Routine
 from .lower import lower
 from .plan import Plan, plan
+from .reuse import Reuse, reused
 from .schedule import schedule
 
 Target = Literal["cpu", "cuda"]
@@ -31,14 +35,23 @@ def pipeline(program: Program, target: Target = "cpu", *, checked: bool = False)
 
     Raises: LoweringError for what compiled code does not have.
     """
-    routine, planned = stages(program, target, checked=checked)[-1], None
-    planned = plan(routine)
+    routine, planned, _ = reusing(program, (), target, checked=checked)
     return routine, planned
+
+
+def reusing(
+    program: Program, donated: Sequence[int], target: Target = "cpu", *, checked: bool = False
+) -> tuple[Routine, Plan, Reuse]:
+    """As `pipeline`, and which outputs take over the memory of which of the inputs `donated`, by number."""
+    routine, reuse = reused(stages(program, target, checked=checked)[-1], donated)
+    if checked:
+        check(routine)
+    return routine, plan(routine, reuse.notes), reuse
 
 
 def stages(program: Program, target: Target = "cpu", *, checked: bool = False) -> list[Routine]:
     """The routine after each stage: lowered, fused, scheduled."""
-    lowered = lower(program, target)
+    lowered = lower(real_program(program), target)
     fused, _ = fuse(lowered, target)
     scheduled = schedule(fused, target)
     found = [lowered, fused, scheduled]

@@ -42,11 +42,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where every arena buffer of a routine lies. `nbytes` is the arena's size, which is the peak."""
+    """Where every arena buffer of a routine lies. `nbytes` is the arena's size, which is the peak; `notes` tell of donated inputs."""
 
     offsets: dict[str, int]
     nbytes: int
     entries: tuple[Entry, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("buffer", "type", "bytes", "from", "to", "offset", "made at")
@@ -60,7 +61,7 @@ class Plan:
         lines = ["  ".join(t.ljust(w) if c in left else t.rjust(w) for c, (t, w) in enumerate(zip(r, widths, strict=True))) for r in rows]
         total = sum(e.nbytes for e in self.entries)
         tail = f"arena: {self.nbytes} bytes for {len(self.entries)} buffers of {total} bytes together"
-        return "\n".join([*(line.rstrip() for line in lines), tail])
+        return "\n".join([*(line.rstrip() for line in lines), tail, *self.notes])
 
 
 @dataclass(slots=True)
@@ -70,8 +71,8 @@ class _Life:
     last: int
 
 
-def plan(routine: Routine) -> Plan:
-    """Offsets for every buffer that the routine allocates in the arena."""
+def plan(routine: Routine, notes: tuple[str, ...] = ()) -> Plan:
+    """Offsets for every buffer that the routine allocates in the arena; `notes` are shown with it."""
     lives, statements = _lifetimes(routine)
     over = _overwritten(lives, statements)
     homes: dict[str, str] = {}
@@ -90,7 +91,7 @@ def plan(routine: Routine) -> Plan:
         Entry(life.buffer, offsets[name], life.first, life.last, routine.notes.get(name, ""), over.get(name, ""))
         for name, life in lives.items()
     )
-    return Plan(offsets, top, entries)
+    return Plan(offsets, top, entries, notes)
 
 
 # --- lifetimes ------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from .ir import (
     Value,
     Var,
     While,
+    is_step,
     subvalues,
     values_of,
     walk,
@@ -75,7 +76,7 @@ def schedule(routine: Routine, target: str = "cpu") -> Routine:
 
 def is_driver(stmt: Stmt) -> bool:
     """Whether a statement's inner blocks hold nests, each scheduled by itself: scans, whiles and conditionals of the program."""
-    return isinstance(stmt, (While, If)) or (isinstance(stmt, For) and stmt.kind == "serial" and stmt.var.name.startswith("step"))
+    return isinstance(stmt, (While, If)) or is_step(stmt)
 
 
 @dataclass(slots=True)
@@ -287,6 +288,8 @@ class _Scheduler:
                 return product(sizes[2]) * product(sizes[0][:-1]) / LANES
             case "sort":
                 return product(sizes[0]) * 40
+            case "lapack":
+                return float(dict(call.attrs)["flops"])  # type: ignore[arg-type]
             case _:
                 return product(sizes[0])
 

@@ -12,6 +12,7 @@ conv_input_grad           X[R,W..,C] ← Y[P,Q..,O], F[K..,C/g,O]   rows row0.. 
 conv_filter_grad          F[K..,C/g,O] ← X[n,H,W..,C], Y[n,P..,O] its transpose in F, (+)= over n images
 transpose                 Y[..] ← X[..]                           a copy between windows of one shape
 sort                      n windows ← n windows of one length     stable ascending sort by the first `num_keys` of them
+lapack                    windows ← the same windows, and others  the routine of a library, which changes the outputs in place
 ========================= ======================================= ==========================================================
 
 Attributes: `accumulate` (matmul, conv_filter_grad) adds to the output instead of overwriting it; convolutions have `strides`,
@@ -19,6 +20,9 @@ Attributes: `accumulate` (matmul, conv_filter_grad) adds to the output instead o
 have those of the convolution that they belong to.  `sort` has `num_keys`.  A convolution relates positions along each axis by ::
 
     output * stride + tap * rhs_dilation - padding_low == input * lhs_dilation
+
+`lapack` has `routine`, `arguments` (see `fdl.backends.lapack`) and `flops`, an estimate.  Only CPUs run it, and the interpreter, which calls
+the same function.
 
 float16 and bfloat16 products accumulate in float32.  In a sort NaN comes last, and -0 equals +0.
 
@@ -29,7 +33,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from fdl.backends import lapack
 from fdl.tracer.dtypes import DType, bfloat16, float16, float32, is_inexact
 
 from .build import Block, add, conjunction, const, convert, flat, floordiv, index, load, loops, mul, op, select, store, sub, var
@@ -38,10 +44,15 @@ from .ir import Alloc, Buffer, Call, Carry, Const, For, Kind, Let, Load, Op, Ref
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tile kernel: `body(call)` is the call in plain loop IR."""
+    """A tile kernel: `body(call)` is the call in plain loop IR.
+
+    A library's routine has no body; `foreign(call, arrays)` runs it instead, on arrays for the call's inputs, of which the first
+    are its outputs, and changes these.
+    """
 
     name: str
     body: Callable[[Call], tuple[Stmt, ...]]
+    foreign: Callable[[Call, list[Any]], None] | None = None
 
 
 def _place(ref: Ref, position: Sequence[int | Value]) -> Value:
@@ -349,6 +360,15 @@ def _merge_pass(source: Sequence[Ref], to: Sequence[Ref], n: int, width: int, nu
     return (For(i, index(n), (search, *(_put(t, (place,), _get(s, (i,))) for t, s in zip(to, source, strict=True)))),)
 
 
+def _lapack_body(call: Call) -> tuple[Stmt, ...]:
+    raise AssertionError(f"{dict(call.attrs)['routine']} is a library's routine: it has no definition in loops")
+
+
+def _lapack(call: Call, arrays: list[Any]) -> None:
+    attrs: dict[str, Any] = dict(call.attrs)
+    lapack.call(attrs["routine"], attrs["arguments"], arrays)
+
+
 TILES: dict[str, Tile] = {
     name: Tile(name, body)
     for name, body in {
@@ -359,5 +379,5 @@ TILES: dict[str, Tile] = {
         "transpose": _transpose,
         "sort": _sort,
     }.items()
-}
+} | {"lapack": Tile("lapack", _lapack_body, _lapack)}
 """Every tile kernel by name."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.conv import write_conv, write_conv_input_grad
 from fdl.backends.llvm.tiles.filters import write_conv_filter_grad
+from fdl.backends.llvm.tiles.lapack import write_lapack
 from fdl.backends.llvm.tiles.matmul import write_matmul
 from fdl.backends.llvm.tiles.parts import TileFunction as TileFunction
 from fdl.backends.llvm.tiles.sort import write_sort
@@ -25,6 +26,7 @@ from fdl.backends.loops.ir import Call
 
 _WRITERS: dict[str, Callable[[Call, Target], TileFunction | None]] = {
     "matmul": write_matmul,
+    "lapack": write_lapack,
     "conv": write_conv,
     "conv_input_grad": write_conv_input_grad,
     "conv_filter_grad": write_conv_filter_grad,

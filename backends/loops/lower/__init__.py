@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from fdl.backends.loops.build import Names
 from fdl.backends.loops.ir import Buffer, Routine, Space
 from fdl.tracer import primitive as p
+from fdl.tracer.errors import at
 from fdl.tracer.ir import Atom, Equation, Program, Variable
+from fdl.tracer.passes.expand import expand
 
 from .context import LoweringError as LoweringError
 from .context import Place, Scope, Unit, native
@@ -26,7 +28,9 @@ from .control import build_callback, build_cond, build_scan, build_while
 from .copies import build_transpose
 from .indexing import build_dynamic_update_slice, build_gather, build_scatter
 from .inline import callback_equations as callback_equations
+from .inline import host_function as host_function
 from .inline import inlined
+from .lapack import build_lapack
 from .nests import build_concatenate, build_pad, build_reduction, build_stored, unknown
 from .order import build_arg_extremum, build_cumulative, build_sort
 from .uses import analyse, is_alias, padded_in_pieces
@@ -91,6 +95,10 @@ def builder_of(e: Equation) -> Builder:
             return build_stored
         case p.Reduction():
             return build_reduction
+        case p.Named(builder="lapack"):
+            return build_lapack
+        case p.Named(builder="host"):
+            return build_callback
         case _:
             return unknown
 
@@ -105,8 +113,8 @@ def lower(program: Program, target: str = "cpu") -> Routine:
 
     Raises: LoweringError for a dtype or primitive that compiled code does not have.
     """
-    slots = {id(e.params): k for k, e in enumerate(callback_equations(program))}
-    program = inlined(program)
+    slots = {id(e.params): k for k, e in enumerate(callback_equations(program, target))}
+    program = inlined(expand(program))
     inputs = _arguments("in", program.inputs, "input")
     consts = _arguments("const", program.constants, "const")
     outputs = _arguments("out", program.outputs, "output")
@@ -120,7 +128,11 @@ def lower(program: Program, target: str = "cpu") -> Routine:
 
 def _arguments(stem: str, atoms: Sequence[Atom], space: Space) -> tuple[Buffer, ...]:
     for k, a in enumerate(atoms):
-        native(a.type, f"{space} {k}")
+        try:
+            native(a.type, f"{space} {k}")
+        except LoweringError as error:
+            error.argument = k if space == "input" else None
+            raise
     return tuple(Buffer(f"{stem}{k}", a.type.dtype, a.type.shape, space) for k, a in enumerate(atoms))
 
 
@@ -140,7 +152,15 @@ def write_program(scope: Scope, program: Program, results: Sequence[Place]) -> N
 
 
 def write_equation(scope: Scope, e: Equation) -> None:
-    """Writes one equation, or notes that it is lazy. 0-d expressions are bound at once: they live in registers."""
+    """Writes one equation, or notes that it is lazy; a LoweringError names its line. 0-d expressions are bound at once: they live in
+    registers."""
+    try:
+        _write(scope, e)
+    except LoweringError as error:
+        raise error if "\n  at " in str(error) else LoweringError(f"{error}{at(e.source)}") from None
+
+
+def _write(scope: Scope, e: Equation) -> None:
     v = e.outputs[0] if len(e.outputs) == 1 else None
     if v is None or v not in scope.uses.lazy:
         builder_of(e)(scope, e)
@@ -172,4 +192,4 @@ def _wanted(program: Program, results: Sequence[Place]) -> dict[Variable, Place]
     return found
 
 
-__all__ = ["BUILDERS", "LoweringError", "callback_equations", "lower", "write_program"]
+__all__ = ["BUILDERS", "LoweringError", "callback_equations", "host_function", "lower", "write_program"]

@@ -49,6 +49,9 @@ from .uses import Uses, is_alias
 class LoweringError(TypeError):
     """A program holds what native code does not have (a complex dtype, a primitive without a builder)."""
 
+    argument: int | None = None
+    """The number of the program's input that it is about, if it is about one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -110,7 +113,8 @@ def native(t: Type, what: str) -> None:
     """Raises a LoweringError for a type that native code does not have."""
     if dtypes.is_complex(t.dtype):
         raise LoweringError(
-            f"{what} has dtype {t.dtype.name}: compiled code has no complex numbers. Keep the real and imaginary parts in two arrays."
+            f"{what} has dtype {t.dtype.name}: loops have no complex numbers. Give them the program on their parts, which "
+            "passes.complex.real_program makes."
         )
 
 

@@ -1,18 +1,30 @@
 """Programs without calls: `jit` equations replaced by the equations of their programs, and the slots of callbacks.
 
     y = jit[program={ lambda a. b = sin a; out b }] x   →   y' = sin x, and y is y' from there on
+    c, d = barrier a b                                  →   c is a, d is b
+
+Barriers go here, where no pass that merges equations follows; loops keep the order of the equations, so that what a barrier holds back
+stays back.
 
 May be imported by: `lower/__init__.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fdl.backends import lapack
 from fdl.tracer.ir import Atom, Equation, Program, Variable, subprograms, substitute
+from fdl.tracer.primitive import Named
+
+ROUTINES = frozenset({"cholesky", "lu", "triangular_solve", "lu_solve", "qr", "eigh", "svd", "eig"})
+"""The primitives that LAPACK computes: see `lapack`."""
 
 
 def inlined(program: Program) -> Program:
-    """`program` without `jit` equations; a program without any is returned as it is. Sub-programs of control flow stay as they are."""
-    if not any(e.primitive.name == "jit" for e in program.equations):
+    """`program` without calls and barriers; a program without any is returned as it is. Sub-programs of control flow stay as they are."""
+    if not any(e.primitive.name in ("jit", "barrier") for e in program.equations):
         return program
     equations: list[Equation] = []
     env: dict[Variable, Atom] = {}
@@ -32,6 +44,9 @@ def _expand(program: Program, env: dict[Variable, Atom], equations: list[Equatio
             _expand(inner, local, equations, fresh=True)
             env.update(zip(e.outputs, substitute(inner.outputs, local), strict=True))
             continue
+        if e.primitive.name == "barrier":
+            env.update(zip(e.outputs, ins, strict=True))
+            continue
         outputs = e.outputs
         if fresh:
             outputs = tuple(Variable(v.type) for v in outputs)
@@ -39,8 +54,34 @@ def _expand(program: Program, env: dict[Variable, Atom], equations: list[Equatio
         equations.append(Equation(outputs, e.primitive, ins, e.params, e.source, len(equations)))
 
 
-def callback_equations(program: Program) -> list[Equation]:
-    """The `callback` equations of a program, those of sub-programs included, in program order: their numbers are the slots."""
+def runs_on_host(e: Equation, target: str = "cpu") -> bool:
+    """Whether compiled code calls back for an equation: a `callback`, or a primitive that has no code of its own here."""
+    low = e.primitive.lowering
+    if not isinstance(low, Named):
+        return False
+    if low.builder == "lapack":
+        return target != "cpu" or not has_routine(e)
+    return low.builder in ("callback", "host")
+
+
+def has_routine(e: Equation) -> bool:
+    """Whether LAPACK is there, and computes what an equation of the linear-algebra primitives does."""
+    return e.params.get("operation", e.primitive.name) in ROUTINES and lapack.available()
+
+
+def host_function(e: Equation) -> Callable[..., Sequence[Any]]:
+    """What a callback's equation calls, on arrays: a function that returns a sequence of arrays."""
+    if e.primitive.name == "callback":
+        function: Callable[..., Sequence[Any]] = e.params["function"]
+        return function
+    primitive, params = e.primitive, e.params
+    if primitive.multiple:
+        return lambda *xs: primitive.reference(*xs, **params)
+    return lambda *xs: (primitive.reference(*xs, **params),)
+
+
+def callback_equations(program: Program, target: str = "cpu") -> list[Equation]:
+    """The equations of a program that call back, those of sub-programs included, in program order: their numbers are the slots."""
     found: list[Equation] = []
     seen: set[int] = set()
 
@@ -49,7 +90,7 @@ def callback_equations(program: Program) -> list[Equation]:
             if id(e.params) in seen:
                 continue
             seen.add(id(e.params))
-            if e.primitive.name == "callback":
+            if runs_on_host(e, target):
                 found.append(e)
             for inner in subprograms(e.params):
                 visit(inner)
