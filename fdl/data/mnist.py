@@ -19,8 +19,8 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 
 from ..tracer import dtypes
-from .download import Remote, fault_of, fetch
 from .idx import DataError, parse_idx, unpacked
+from .remote import Remote, fault_of
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -154,6 +154,8 @@ def _array(remote: Remote, folders: list[Path]) -> np.ndarray[Any, Any]:
     if damaged:
         warnings.warn("; ".join([*damaged, f"downloading {remote.name} anew"]), stacklevel=4)
     try:
+        from .download import fetch
+
         path = fetch(remote, MIRRORS, folders[-1])
     except DataError as error:
         names = "".join(f"\n  {file.name}" for file in FILES.values())

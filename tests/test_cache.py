@@ -1,0 +1,163 @@
+"""The store of compiled objects: what is kept, what is refused, and what several processes may do to it at once."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdl.backends import cache
+from fdl.backends.cache import Entry, Store, digest
+
+ENTRY = Entry({"symbol": "f", "bytes": 64, "sites": [["m", "a.py:1", 3]]}, bytes(range(256)) * 4)
+KEY = digest("key")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "objects")
+
+
+class TestStore:
+    def test_what_is_put_is_got(self, store: Store) -> None:
+        assert store.get(KEY) is None
+        store.put(KEY, ENTRY)
+        assert store.get(KEY) == ENTRY
+        assert Store(store.folder).get(KEY) == ENTRY
+        assert [p.name for p in store.folder.iterdir()] == [store.path(KEY).name]
+
+    def test_an_entry_is_replaced(self, store: Store) -> None:
+        store.put(KEY, ENTRY)
+        store.put(KEY, Entry({}, b"new"))
+        assert store.get(KEY) == Entry({}, b"new")
+
+    def test_clear(self, store: Store) -> None:
+        store.put(KEY, ENTRY)
+        store.clear()
+        assert store.get(KEY) is None
+
+    @pytest.mark.parametrize("where", [0, 9, 45, 60, 200, -1])
+    def test_a_flipped_bit_is_found(self, store: Store, where: int, caplog: pytest.LogCaptureFixture) -> None:
+        store.put(KEY, ENTRY)
+        raw = bytearray(store.path(KEY).read_bytes())
+        raw[where] ^= 1
+        store.path(KEY).write_bytes(raw)
+        with caplog.at_level(logging.WARNING, "fdl.cache"):
+            assert store.get(KEY) is None
+        assert "damaged" in caplog.text and not store.path(KEY).exists()
+        store.put(KEY, ENTRY)
+        assert store.get(KEY) == ENTRY
+
+    @pytest.mark.parametrize("length", [0, 1, 55, 56, 57, 500])
+    def test_a_file_cut_short_is_found(self, store: Store, length: int) -> None:
+        store.put(KEY, ENTRY)
+        store.path(KEY).write_bytes(store.path(KEY).read_bytes()[:length])
+        assert store.get(KEY) is None
+
+    def test_a_file_that_is_too_long_is_found(self, store: Store) -> None:
+        store.put(KEY, ENTRY)
+        store.path(KEY).write_bytes(store.path(KEY).read_bytes() + b"x")
+        assert store.get(KEY) is None
+
+    def test_the_least_recently_used_go_first(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "objects", limit=20_000)
+        keys = [digest(str(i)) for i in range(10)]
+        for age, key in enumerate(keys[:3]):
+            store.put(key, Entry({}, bytes(5_000)))
+            os.utime(store.path(key), (1_000_000 + age, 1_000_000 + age))
+        assert store.get(keys[0]) is not None  # used: now the youngest
+        store.put(keys[3], Entry({}, bytes(5_000)))
+        assert store.get(keys[1]) is None
+        assert store.get(keys[0]) is not None and store.get(keys[3]) is not None
+
+    def test_the_size_stays_bounded(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "objects", limit=30_000)
+        for i in range(40):
+            store.put(digest(str(i)), Entry({}, bytes(2_000)))
+        assert sum(p.stat().st_size for p in store.folder.iterdir()) <= 30_000
+
+    def test_what_is_larger_than_the_store_is_not_kept(self, tmp_path: Path) -> None:
+        store = Store(tmp_path / "objects", limit=1_000)
+        store.put(KEY, Entry({}, bytes(2_000)))
+        assert store.get(KEY) is None
+
+
+class TestFolder:
+    def test_it_is_private(self, store: Store) -> None:
+        store.put(KEY, ENTRY)
+        if os.name == "posix":
+            assert store.folder.stat().st_mode & 0o777 == 0o700
+            assert store.path(KEY).stat().st_mode & 0o777 == 0o600
+
+    @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+    def test_one_that_others_may_write_to_is_not_used(self, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+        store.put(KEY, ENTRY)
+        store.folder.chmod(0o777)
+        again = Store(store.folder)
+        with caplog.at_level(logging.WARNING, "fdl.cache"):
+            assert again.get(KEY) is None
+            again.put(digest("other"), ENTRY)
+        assert "private" in caplog.text and caplog.text.count("others may write") == 1
+        assert len(list(store.folder.iterdir())) == 1
+
+    def test_a_file_in_its_place_is_no_error(self, tmp_path: Path) -> None:
+        (tmp_path / "objects").write_text("not a folder")
+        store = Store(tmp_path / "objects")
+        store.put(KEY, ENTRY)
+        assert store.get(KEY) is None
+
+    def test_the_environment_names_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FDL_CACHE_DIR", str(tmp_path))
+        monkeypatch.setenv("FDL_CACHE_BYTES", "12345")
+        found = cache.store()
+        assert found is not None and (found.folder, found.limit) == (tmp_path, 12345)
+        monkeypatch.setenv("FDL_CACHE_DIR", "")
+        assert cache.store() is None
+
+    def test_the_platform_names_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.delenv("FDL_CACHE_DIR", raising=False)
+        monkeypatch.setattr("sys.platform", "linux")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache.default_folder() == tmp_path / "fdl" / "objects"
+        monkeypatch.setattr("sys.platform", "win32")
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+        assert cache.default_folder() == tmp_path / "local" / "fdl" / "objects"
+
+
+def _busy(folder: str, seed: int) -> int:
+    """Puts and gets among keys that all processes share; returns how many wrong answers there were."""
+    store, wrong = Store(folder, limit=60_000), 0
+    for i in range(120):
+        key = digest(str((i * (seed + 3)) % 25))
+        code = key.encode() * 60
+        found = store.get(key)
+        wrong += found is not None and found.code != code
+        store.put(key, Entry({"key": key}, code))
+    return wrong
+
+
+def test_processes_share_a_store(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert pool.starmap(_busy, [(str(tmp_path / "objects"), seed) for seed in range(3)]) == [0, 0, 0]
+    assert not list((tmp_path / "objects").glob(".*.tmp"))
+
+
+@given(st.lists(st.text() | st.binary(), max_size=4), st.lists(st.text() | st.binary(), max_size=4))
+def test_digests_tell_lists_apart(a: list[str | bytes], b: list[str | bytes]) -> None:
+    raw = [[p.encode("utf-8", "surrogatepass") if isinstance(p, str) else p for p in x] for x in (a, b)]
+    assert (digest(*raw[0]) == digest(*raw[1])) == (raw[0] == raw[1])
+
+
+def test_the_fingerprint_changes_with_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.fingerprint()
+    cache.fingerprint.cache_clear()
+    assert cache.fingerprint() == before
+    cache.fingerprint.cache_clear()
+    monkeypatch.setattr("llvmlite.__version__", "0.0.0")
+    assert cache.fingerprint() != before
+    cache.fingerprint.cache_clear()
