@@ -1,7 +1,8 @@
 """The compile and eager slots of the tracer: programs → native code, and single operations outside `jit`.
 
-A `NativeExecutable` owns its code and constants; calling it checks nothing that tracing has already checked, converts arguments to dense
-aligned arrays, and raises what the code recorded.
+A `NativeExecutable` owns its code; calling it checks nothing that tracing has already checked, converts arguments to dense aligned
+arrays, and raises what the code recorded.  `flat_caller` and `entry_for` give the compiled call path its entries: for flat arrays, and
+for a call with its containers.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,19 @@ from fdl.tracer import trace, tree
 from fdl.tracer.array import Array, as_numpy
 from fdl.tracer.errors import FdlError, IndexOutOfBoundsError, at
 from fdl.tracer.ir import Equation, Program, Type, Variable, freeze, type_of
+from fdl.tracer.ops.callback import call_function
+from fdl.tracer.passes.complex import real_program
 from fdl.tracer.passes.simplify import simplify
 from fdl.tracer.primitive import Primitive
 
-from .llvm import callpath, cost, pool, runtime
+from .llvm import callpath, cost, locks, pool, runtime
 from .llvm.run import Native, native
 from .llvm.target import Target, host
-from .loops.ir import Routine
-from .loops.lower import callback_equations
-from .loops.pipeline import pipeline
+from .loops.ir import Const, For, Routine, While, walk
+from .loops.lower import callback_equations, host_function
+from .loops.pipeline import reusing
 from .loops.plan import Plan
+from .loops.reuse import Reuse
 from .reference import ReferenceExecutable
 
 LONG_US = 20.0
@@ -40,49 +44,81 @@ class StoppedError(FdlError, RuntimeError):
 
 
 class NativeExecutable:
-    """A program compiled for a CPU."""
+    """A program compiled for a CPU.
+
+    Args:
+        donated: numbers of the inputs whose memory an output may take over; such an input is written to. The call path passes memory that
+            nobody else sees: the donated array's own, or a copy.
+    """
 
     backend = "llvm"
 
-    def __init__(self, program: Program, target: Target | None = None) -> None:
+    def __init__(self, program: Program, target: Target | None = None, donated: Sequence[int] = ()) -> None:
         self.program = program
         self.target = target or host()
         self.routine: Routine
         self.plan: Plan
-        simplified = simplify(program)
+        self.reuse: Reuse
+        simplified = real_program(simplify(program))
         self.callbacks = callback_equations(simplified)
-        self.routine, self.plan = pipeline(simplified)
+        self.routine, self.plan, self.reuse = reusing(simplified, donated)
         self.native: Native = native(self.routine, self.plan.offsets, self.target)
+        self.is_long = _is_long(self.routine)
+        self.callback: runtime.Callback | None = None
+        if self.callbacks:
+            self.callback = runtime.Callback(functools.partial(_call_back, self.callbacks))
+        self._flat: Any = None
 
     def __call__(self, arrays: Sequence[Any], max_threads: int = 0) -> list[Array]:
         """The outputs of the program for its inputs, then its constants; an Array for each."""
+        if max_threads:
+            return self._directly(arrays, max_threads)
+        if self._flat is None:
+            self._flat = flat_caller(self, self.program.out_types)
+        result: list[Array] = self._flat(*self.leaves(arrays))
+        return result
+
+    def leaves(self, arrays: Sequence[Any]) -> list[Any]:
+        """What a `flat_caller` takes: Arrays as they are, everything else as a dense ndarray of its input's dtype."""
+        variables = (*self.program.inputs, *self.program.constants)
+        return [x if type(x) is Array else dense(x, v.type.dtype) for x, v in zip(arrays, variables, strict=True)]
+
+    def _directly(self, arrays: Sequence[Any], max_threads: int) -> list[Array]:
+        """A call through ctypes, which can bound the number of threads."""
         variables = (*self.program.inputs, *self.program.constants)
         inputs = [dense(x, v.type.dtype) for x, v in zip(arrays, variables, strict=True)]
         outputs = [pool.empty(t.shape, t.dtype) for t in self.program.out_types]
-        callback = self._call_back if self.callbacks else None
+        for k, source in self.reuse.over.items():
+            np.copyto(outputs[k], inputs[source])
+            inputs[source] = outputs[k]
+        callback = functools.partial(_call_back, self.callbacks) if self.callbacks else None
         outcome = self.native.call(inputs, outputs, callback=callback, max_threads=max_threads)
         if outcome.status != runtime.OK:
-            raise self.failure(outcome.status, outcome.site, outcome.values)
+            raise failure(self.routine, outcome.status, outcome.site, outcome.values)
         return [Array(o, t.weak) for o, t in zip(outputs, self.program.out_types, strict=True)]
 
-    @functools.cached_property
-    def is_long(self) -> bool:
-        """Whether a call takes more than a few microseconds, by the static estimate: it then runs without the interpreter lock."""
-        return sum(cost.statement(s) for s in self.routine.body) > LONG_US * cost.CYCLES_PER_US
 
-    def failure(self, status: int, site: int | None, values: tuple[int, ...]) -> BaseException:
-        """The exception for a call that did not end well."""
-        if status == runtime.FAILED and site is not None:
-            s = self.routine.sites[site]
-            return IndexOutOfBoundsError(s.message.format(*values) + at(s.source))
-        return StoppedError("the compiled call was stopped before it ended: its results are lost")
+def _call_back(callbacks: Sequence[Equation], slot: int, pointers: int) -> None:
+    run_callback(callbacks[slot], pointers)
 
-    def _call_back(self, slot: int, pointers: int) -> None:
-        run_callback(self.callbacks[slot], pointers)
+
+def _is_long(routine: Routine) -> bool:
+    """Whether a call may take more than a few microseconds: it then runs without the interpreter lock, and Ctrl-C stops it."""
+    if any(isinstance(s, While) or (isinstance(s, For) and not isinstance(s.extent, Const)) for s in walk(routine.body)):
+        return True
+    return sum(cost.statement(s) for s in routine.body) > LONG_US * cost.CYCLES_PER_US
+
+
+def failure(routine: Routine, status: int, site: int | None, values: tuple[int, ...]) -> BaseException:
+    """The exception for a call that did not end well."""
+    if status == runtime.FAILED and site is not None:
+        s = routine.sites[site]
+        return IndexOutOfBoundsError(s.text(values) + at(s.source))
+    return StoppedError("the compiled call was stopped before it ended: its results are lost")
 
 
 def run_callback(e: Equation, pointers: int) -> None:
-    """Calls a program's Python function on the arrays behind `pointers` (inputs, then outputs), and stores what it returns."""
+    """Runs an equation on the host, on the arrays behind `pointers` (inputs, then outputs), and stores what that returns."""
     types: Sequence[Type] = (*(a.type for a in e.inputs), *(v.type for v in e.outputs))
     addresses = (ctypes.c_void_p * len(types)).from_address(pointers)
     views = []
@@ -90,8 +126,11 @@ def run_callback(e: Equation, pointers: int) -> None:
         raw = (ctypes.c_char * max(t.size * t.dtype.itemsize, 1)).from_address(address or 0)
         views.append(np.frombuffer(memoryview(raw), t.dtype, t.size).reshape(t.shape))
     n = len(e.inputs)
-    # The arrays outlive the call, the memory does not: the function gets copies.
-    results = e.params["function"](*[v.copy() for v in views[:n]])
+    if e.primitive.name == "callback":
+        # The arrays outlive the call, the memory does not: the function gets copies.
+        results: Sequence[Any] = call_function(e.params, [v.copy() for v in views[:n]], e.source)
+    else:
+        results = host_function(e)(*views[:n])
     for view, result in zip(views[n:], results, strict=True):
         view[...] = result
 
@@ -106,83 +145,152 @@ def dense(x: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return a
 
 
-def compile_program(program: Program, backend: str = "llvm") -> Any:
-    """The executable of a program on a backend, "llvm" or "reference"."""
-    return ReferenceExecutable(program) if backend == "reference" else NativeExecutable(program)
+def compile_program(program: Program, backend: str = "llvm", donated: Sequence[int] = ()) -> Any:
+    """The executable of a program on a backend, "llvm" or "reference"; `donated` inputs may be overwritten."""
+    if backend == "reference":
+        return ReferenceExecutable(program)
+    with locks.COMPILING:
+        return NativeExecutable(program, donated=donated)
 
 
 # --- the compiled call path -----------------------------------------------------------------------
 
 
+def _entry(executable: NativeExecutable, types: Sequence[Type], **fields: Any) -> callpath.Entry:
+    """An entry that runs an executable for outputs of the given types; `fields` are what depends on how it is called."""
+    over = executable.reuse.over
+    outputs = tuple(callpath.Output(t.dtype, t.shape, t.weak, over.get(k)) for k, t in enumerate(types))
+    return callpath.Entry(
+        address=executable.native.entry,
+        outputs=outputs,
+        arena_bytes=executable.native.arena_bytes,
+        release=executable.is_long,
+        callback=0 if executable.callback is None else executable.callback.address,
+        # The executable itself may own the caller: not it, but what the entry's addresses point into is kept alive.
+        on_failure=functools.partial(_raise_failure, executable.routine, executable.callback),
+        owner=(executable.native, executable.callback),
+        **fields,
+    )
+
+
+def _raise_failure(
+    routine: Routine,
+    callback: runtime.Callback | None,
+    entry: callpath.Entry,
+    status: int,
+    site: int,
+    values: tuple[int, int, int],
+) -> Any:
+    error = callback.take_exception() if callback is not None and status == runtime.RAISED else None
+    raise error or failure(routine, status, site, values)
+
+
+def flat_caller(executable: NativeExecutable, types: Sequence[Type], consumed: Mapping[int, str] | None = None) -> Any:
+    """A function of an executable's inputs and constants, as `NativeExecutable.leaves` gives them, to the list of its outputs.
+
+    Args:
+        types: those of the outputs: the executable's own, or as weak as the caller wants them.
+        consumed: the inputs that a call consumes, with what says so in the arrays.
+    """
+    n = len(executable.program.inputs) + len(executable.program.constants)
+    marks = consumed or {}
+
+    def leaf(k: int, x: Any) -> Any:
+        if type(x) is Array:
+            return callpath.ArrayArg(k, x.dtype, x.shape, x._weak, marks.get(k))
+        return callpath.NumpyArg(k, x.dtype, x.shape)
+
+    def learn(*leaves: Any) -> Any:
+        found = caller()
+        assert found is not None
+        result = [callpath.Out(i) for i in range(len(types))]
+        found.add(_entry(executable, types, args=tuple(leaf(k, x) for k, x in enumerate(leaves)), result=result, inputs=n))
+        return found(*leaves)
+
+    made = callpath.dispatcher_type()(learn, array_type=Array)
+    caller = weakref.ref(made)
+    return made
+
+
 def entry_for(
     executable: NativeExecutable,
     captured: Sequence[Any],
-    structure: tree.Structure,
+    types: Sequence[Type],
+    result: tree.Structure,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    is_static: Callable[[int | str, int], bool],
-    donate: Sequence[int],
-    where: str,
+    *,
+    is_static: Callable[[int | str], bool],
+    slots: Sequence[int | None],
+    consumed: Mapping[int, str],
+    guard: Callable[[], bool] | None = None,
 ) -> callpath.Entry:
     """The call path's entry for calls like this one.
 
     Args:
         captured: the arrays for the program's constants.
-        structure: of what the call returns.
-        is_static: tells of an argument, by position or name, whether it is static, given the number of positional ones.
-        donate: positions of the arguments that the call consumes.
-        where: what a consumed array says consumed it.
+        types: those of the outputs.
+        result: the structure of what the call returns.
+        is_static: tells of an argument, by position or name, whether it is static.
+        slots: which input of the program each leaf is; None for one that it does not read. Leaves are numbered in the order of flattening
+            the dynamic positional arguments, then the keyword arguments by name.
+        consumed: the leaves that the call consumes, with what says so in the arrays.
+        guard: see `callpath.Entry`.
 
-    Raises: TypeError for a container that the call path does not know, or a program with input and output of its own.
+    Raises: TypeError for a container or an array that the call path does not know.
     """
     program = executable.program
-    if executable.callbacks:
-        raise TypeError("a program that calls back goes the slow way")
-    slots = itertools.count()
+    number = itertools.count()
 
-    def leaf(x: Any, consumed: str | None) -> Any:
+    def leaf(x: Any) -> Any:
+        k = next(number)
         if type(x) is Array:
-            return callpath.ArrayArg(next(slots), x.dtype, x.shape, x._weak, consumed)
-        if type(x) is np.ndarray and x.dtype.isnative:
-            return callpath.NumpyArg(next(slots), x.dtype, x.shape)
+            return callpath.ArrayArg(slots[k], x.dtype, x.shape, x._weak, consumed.get(k))
+        if type(x) is np.ndarray and x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned:
+            return callpath.NumpyArg(slots[k], x.dtype, x.shape)
         if type(x) in (bool, int, float, complex):
-            return callpath.ScalarArg(next(slots), type(x), type_of(x).dtype)
+            return callpath.ScalarArg(slots[k], type(x), type_of(x).dtype)
         raise TypeError(f"the call path takes no {type(x).__name__}")
 
-    def spec(x: Any, consumed: str | None = None) -> Any:
-        flat, s = tree.flatten(x)
-        return tree.unflatten(s, [leaf(v, consumed) for v in flat])
+    def spec(x: Any) -> Any:
+        flat, structure = tree.flatten(x)
+        return _nested(structure, map(leaf, flat))
 
-    n = len(args)
-    arg_specs = tuple(
-        callpath.Static(a) if is_static(i, n) else spec(a, where if i in donate else None) for i, a in enumerate(args)
-    )
-    # Leaves are numbered in the order of flattening: keyword arguments by name.
-    kwarg_specs = {k: callpath.Static(kwargs[k]) if is_static(k, n) else spec(kwargs[k]) for k in sorted(kwargs)}
-    outputs = tuple(callpath.Output(t.dtype, t.shape, t.weak) for t in program.out_types)
-    return callpath.Entry(
+    arg_specs = tuple(callpath.Static(a) if is_static(i) else spec(a) for i, a in enumerate(args))
+    kwarg_specs = {k: callpath.Static(kwargs[k]) if is_static(k) else spec(kwargs[k]) for k in sorted(kwargs)}
+    return _entry(
+        executable,
+        types,
         args=arg_specs,
         kwargs=kwarg_specs,
-        address=executable.native.entry,
-        outputs=outputs,
-        result=tree.unflatten(structure, [callpath.Out(i) for i in range(len(outputs))]),
+        result=_nested(result, map(callpath.Out, itertools.count())),
         inputs=len(program.inputs),
         consts=tuple(dense(x, v.type.dtype) for x, v in zip(captured, program.constants, strict=True)),
-        arena_bytes=executable.native.arena_bytes,
-        release=executable.is_long,
-        on_failure=_raise_failure,
-        owner=(executable, captured),
+        guard=guard,
     )
 
 
-def _raise_failure(entry: callpath.Entry, status: int, site: int, values: tuple[int, int, int]) -> Any:
-    raise entry.owner[0].failure(status, site, values)
+def _nested(structure: tree.Structure, leaves: Any) -> Any:
+    """`leaves` in the containers of a structure. Raises: TypeError for one that the call path does not know."""
+    kind = structure.type
+    if structure == tree.LEAF:
+        return next(leaves)
+    if kind is type(None):
+        return None
+    items = [_nested(s, leaves) for s in structure.children]
+    if kind is dict and isinstance(structure.data, tuple) and all(type(k) is str for k in structure.data):
+        return dict(zip(structure.data, items, strict=True))
+    if kind is list or kind is tuple:
+        return kind(items)
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return tuple.__new__(kind, items)
+    raise TypeError(f"the call path takes no {getattr(kind, '__name__', kind)}")
 
 
 # --- single operations ----------------------------------------------------------------------------
 
 _eager: OrderedDict[Any, Any] = OrderedDict()
-_eager_lock = threading.Lock()
+_eager_lock = locks.guarded()
 _KEPT = 1024
 
 

@@ -6,10 +6,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Backend = Literal["llvm", "reference"]
 BACKENDS = ("llvm", "reference")
+LogCompiles = Literal["never", "once", "always"]
+LOG_COMPILES = ("never", "once", "always")
 
 
 @dataclass(slots=True)
@@ -18,24 +20,33 @@ class Config:
 
     Attributes:
         backend: "llvm" compiles to native code; "reference" runs the NumPy definition of each operation. From `FDL_BACKEND`.
+        log_compiles: what the logger "fdl.jit" tells of compilations. "once": for each jitted function one line at INFO when it is
+            compiled a second time, naming the argument that changed, and one at WARNING when it has been compiled more than eight times.
+            "always" (or True): one line at WARNING for every compilation, with its time and the reason. "never" (or False): nothing. From
+            `FDL_LOG_COMPILES`.
     """
 
     backend: Backend = "llvm"
+    log_compiles: LogCompiles = "once"
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "backend" and value not in BACKENDS:
-            raise ValueError(f"config.backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
+        if name == "log_compiles" and isinstance(value, bool):
+            value = "always" if value else "never"
+        allowed = {"backend": BACKENDS, "log_compiles": LOG_COMPILES}.get(name)
+        if allowed is not None and value not in allowed:
+            raise ValueError(f"config.{name}: expected one of {', '.join(allowed)}, got {value!r}")
         object.__setattr__(self, name, value)
-        for forget in _listeners:
-            forget()
+        for watched, listener in _listeners:
+            if watched == name:
+                listener()
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Calls `listener()` after each change of a setting."""
-        _listeners.append(listener)
+    def on_change(self, listener: Callable[[], None], name: str = "backend") -> None:
+        """Calls `listener()` after each change of the setting `name`."""
+        _listeners.append((name, listener))
 
     @contextlib.contextmanager
-    def using(self, *, backend: Backend) -> Iterator[None]:
-        """Sets `backend` inside a block.
+    def using(self, **settings: Any) -> Iterator[None]:
+        """Changes settings inside a block.
 
         Example:
             >>> import fdl
@@ -43,15 +54,19 @@ class Config:
             ...     fdl.config.backend
             'reference'
         """
-        before = self.backend
-        self.backend = backend
+        before = {name: getattr(self, name) for name in settings}
         try:
+            for name, value in settings.items():
+                setattr(self, name, value)
             yield
         finally:
-            self.backend = before
+            for name, value in before.items():
+                setattr(self, name, value)
 
 
-_listeners: list[Callable[[], None]] = []
+_listeners: list[tuple[str, Callable[[], None]]] = []
 config = Config()
 if os.environ.get("FDL_BACKEND"):
     config.backend = os.environ["FDL_BACKEND"]  # type: ignore[assignment]
+if os.environ.get("FDL_LOG_COMPILES"):
+    config.log_compiles = os.environ["FDL_LOG_COMPILES"]  # type: ignore[assignment]

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -844,12 +845,86 @@ def test_donated_arrays_are_gone_after_a_failure(kind: Any) -> None:
     assert ref() is None
 
 
+@pytest.mark.parametrize("spec", [A(0), NumpyArg(0, F32, (2, 3)), ScalarArg(0, float, F32)])
+def test_an_input_that_is_updated_in_place_but_not_donated_is_copied(kind: Any, spec: Any) -> None:
+    shape = getattr(spec, "shape", ())
+
+    def body(frame: Any, p: list[Any]) -> None:
+        assert p[0] == p[1]
+        view(p[1], F32, shape)[...] += 1
+
+    argument = {ArrayArg: x, NumpyArg: x._data, ScalarArg: 0.5}[type(spec)]
+    before = np.array(x._data)
+    d = dispatcher(kind, entry(body, (spec,), (Output(F32, shape, alias=0),), Out(0)))
+    for _ in range(3):
+        y = d(argument)
+        np.testing.assert_array_equal(y._data, (before if shape else np.float32(0.5)) + 1)
+        np.testing.assert_array_equal(x._data, before)
+        assert not np.shares_memory(y._data, x._data) and not y._data.flags.writeable and x._consumed is None
+
+
+def test_memory_of_python_s_own_blocks_is_taken_over(kind: Any) -> None:
+    shape = (200, 300)
+
+    def body(frame: Any, p: list[Any]) -> None:
+        view(p[1], F32, shape)[...] = view(p[0], F32, shape) + 1
+
+    d = dispatcher(kind, entry(body, (ArrayArg(0, F32, shape, donate="`f`"),), (Output(F32, shape, alias=0),), Out(0)))
+    a = Array(np.zeros(1))
+    a._data = pool.empty(shape, F32)
+    a._data[...] = 0
+    address = a._data.ctypes.data
+    used = pool.stats().used
+    b = d(a)
+    assert a._data is None and b._data.ctypes.data == address and (b._data == 1).all() and pool.stats().used == used
+
+
+def test_a_guard_decides_before_anything_is_matched(kind: Any) -> None:
+    asked: list[str] = []
+
+    def guard() -> Any:
+        asked.append("?")
+        if answer is KeyError:
+            raise KeyError("guard")
+        return answer
+
+    d = dispatcher(kind, entry(increment, (ArrayArg(0, F32, (2, 3), donate="`f`"),), (Output(F32, (2, 3), alias=0),), Out(0), guard=guard))
+    answer: Any = True
+    a = Array(x._data)
+    a = d(a)
+    for other in (False, 1, None, KeyError):
+        answer = other
+        with pytest.raises(Missed):
+            d(a)
+        assert a._consumed is None and sys.exc_info() == (None, None, None)
+    answer = True
+    np.testing.assert_array_equal(d(a)._data, x._data + 2)
+    assert len(asked) == 6
+    with pytest.raises(Missed):
+        d(a, a)  # another number of arguments: it is not asked
+    assert len(asked) == 6
+
+
+def test_a_guard_may_change_the_dispatcher(kind: Any) -> None:
+    def guard() -> bool:
+        d.clear()
+        d.add(sized(9, "other"))
+        gc.collect()
+        return True
+
+    d = dispatcher(kind)
+    for _ in range(3):
+        d.clear()
+        d.add(entry(increment, (A(0),), (Output(F32, (2, 3)),), Out(0), guard=guard))
+        np.testing.assert_array_equal(d(x)._data, x._data + 1)
+
+
 def test_entries_that_make_no_sense() -> None:
     out = Output(F32, (2, 3), alias=0)
     for args, outputs, match in [
-        ((A(0),), (out,), "donated input"),
+        ((ArrayArg(0, I32, (2, 3)),), (out,), "one input of its dtype and shape"),
         ((ArrayArg(0, F32, (3, 2), donate="f"),), (out,), "dtype and shape"),
-        ((ArrayArg(0, F32, (2, 3), donate="f"),), (out, out), "one donated"),
+        ((ArrayArg(0, F32, (2, 3), donate="f"),), (out, out), "one input"),
         ((A(0), A(0)), (), "used twice"),
         ((A(5),), (), "used twice or is not below"),
     ]:
@@ -1002,6 +1077,7 @@ def test_attributes_subclasses_and_weak_references(kind: Any) -> None:
             d(a=x)
         if kind is not PlainDispatcher:
             assert cls.__flags__ & (1 << 11), "no vectorcall"
+            assert cls.__flags__ & (1 << 17), "no method descriptor"
         ref = weakref.ref(d)
         del d
         gc.collect()
@@ -1012,6 +1088,22 @@ def test_attributes_subclasses_and_weak_references(kind: Any) -> None:
             return "loud"
 
     assert Loud(slow, array_type=Array)(x) == "loud"
+
+    class Bound(kind):  # type: ignore[misc]
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            return "bound"
+
+    class Model:
+        step = Bound(slow, array_type=Array)
+
+    assert Model().step == "bound"
+    if kind is not PlainDispatcher:
+        assert not Bound.__flags__ & (1 << 17)
+
+
+def test_it_cannot_be_pickled(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"cannot pickle .* it holds machine code of this process"):
+        pickle.dumps(dispatcher(kind))
 
 
 def test_cycles_are_collected(kind: Any) -> None:
@@ -1266,6 +1358,7 @@ def test_nothing_is_used_after_it_was_freed() -> None:
             t.test_cycles_are_collected(kind)
             t.test_evicted_entries_are_freed(kind)
             t.test_recently_used_entries_stay(kind)
+            t.test_a_guard_may_change_the_dispatcher(kind)
             t.test_static_comparisons_may_change_the_dispatcher(kind)
             for release in (False, True):
                 t.test_an_entry_may_go_while_it_runs(kind, release)

@@ -57,10 +57,38 @@ class Named:
     builder: str
 
 
-Lowering: TypeAlias = Elementwise | View | Reduction | Tile | Named
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Computes what the program `callee(params)` does of `operands(inputs, params)`; the rest of the equation only serves transforms.
+
+    Compiled code knows no such equation: `passes.expand` makes each a plain call. A `typed` callee depends on the inputs' types too:
+    `callee(params, types)`.
+    """
+
+    callee: Callable[..., Program]
+    operands: Callable[[Sequence[Any], dict[str, Any]], Sequence[Any]] = lambda inputs, params: inputs
+    typed: bool = False
+
+
+Lowering: TypeAlias = Elementwise | View | Reduction | Tile | Named | Call
 
 
 # --- the record -----------------------------------------------------------------------------------
+
+
+class Axis(int):
+    """The size of a mapped axis, which batching rules get, and the name by which collectives know it, if it has one."""
+
+    name: str | None
+
+    def __new__(cls, size: int, name: str | None = None) -> Axis:
+        axis = super().__new__(cls, size)
+        axis.name = name
+        return axis
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Axis, (int(self), self.name)
+
 
 PRIMITIVES: dict[str, Primitive] = {}
 """Name → primitive."""
@@ -76,7 +104,7 @@ class Primitive:
         jvp: `(primals, tangents, **params) -> (output, tangent)`. A tangent is a `Zero` where it is known to vanish; at least one is not.
         transpose: `(ct, *inputs, **params) -> one cotangent or None for each input`; the inputs that the equation is linear in are
             `Undefined(type)`, the others values. `ct` is a list when `multiple`.
-        batch: `(size, inputs, axes, **params) -> (output, axis)`; an axis is an int or None.
+        batch: `(size, inputs, axes, **params) -> (output, axis)`; an axis is an int or None, `size` an `Axis`.
         linearize: overrides what is derived from `jvp`; see `transforms.linearize`.
         effects: fixed effects, besides those of sub-programs.
         lowering: what a compiler needs to know.

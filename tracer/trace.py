@@ -19,9 +19,10 @@ import numpy as np
 
 from . import dtypes
 from .array import Array, ArrayBase, as_numpy, own
+from .effects import may_remove
 from .errors import ConcretizationError, DTypeError, IndexOutOfBoundsError, LeakedTracerError, ShapeError, at, user_source
 from .ir import Atom, Equation, Literal, Program, Type, Variable, freeze, type_of
-from .primitive import Primitive
+from .primitive import Axis, Primitive
 
 Params = dict[str, Any]
 
@@ -30,6 +31,8 @@ class Trace:
     """An interpreter of operations. `parent` is the trace that its own operations go to."""
 
     parent: Trace | None = None
+    axis: Axis | None = None
+    """The axis that a `vmap` maps over."""
     alive = True
     label = ""
 
@@ -173,6 +176,22 @@ def sourced(source: str) -> Iterator[None]:
         _state.source = before
 
 
+def current_source() -> str:
+    """The user's line that what happens now comes from: that of the equation whose rule runs, else the user's current one."""
+    return _state.source or user_source()
+
+
+def axis_sizes() -> dict[str, int]:
+    """The names of the axes that the current trace maps over, with their sizes; the innermost first."""
+    found: dict[str, int] = {}
+    t: Trace | None = _state.trace
+    while t is not None:
+        if t.axis is not None and t.axis.name is not None:
+            found.setdefault(t.axis.name, int(t.axis))
+        t = t.parent
+    return found
+
+
 def evaluating() -> Any:
     """A block in which operations run at once, whatever is being traced outside."""
     return using(_EVAL)
@@ -299,7 +318,7 @@ def prune(p: Program, captured: list[Any]) -> tuple[Program, list[Any]]:
     needed = {a for a in p.outputs if isinstance(a, Variable)}
     kept: list[Equation] = []
     for e in reversed(p.equations):
-        if any(v in needed for v in e.outputs) or e.effects - {"may_fail"}:
+        if any(v in needed for v in e.outputs) or not may_remove(e.effects):
             kept.append(e)
             needed.update(a for a in e.inputs if isinstance(a, Variable))
     n = len(captured)
@@ -372,6 +391,7 @@ def install(*, eager: Callable[..., list[Any]] | None = None, compile: Callable[
 
 
 __all__ = [
-    "COMPILE", "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "bind", "check_array", "current",
-    "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "prune", "record", "run_reference", "sourced", "using",
+    "COMPILE", "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "axis_sizes", "bind", "check_array",
+    "current", "current_source", "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "prune", "record",
+    "run_reference", "sourced", "using",
 ]  # fmt: skip

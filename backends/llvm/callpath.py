@@ -19,6 +19,7 @@ from __future__ import annotations
 from . import layout
 from .callpath_native import native_type, unavailable
 from .callpath_plain import PlainDispatcher
+from .callpath_plain import is_sole as is_sole
 from .entries import ArrayArg as ArrayArg
 from .entries import Entry as Entry
 from .entries import NumpyArg as NumpyArg

@@ -64,6 +64,7 @@ def _code() -> tuple[Any, dict[str, Any]]:
     externals = runtime.addresses(ctypes.pythonapi, [*PYTHON_FUNCTIONS, *PYTHON_OBJECTS])
     externals |= {name: host.address(name) for name in FDL_FUNCTIONS if name.startswith("fdl_")}
     externals |= {"numpy_new": found.new_from_descr, "numpy_array_type": id(np.ndarray), "tuple_new": id(_TUPLE_NEW)}
+    externals["block_type"] = id(pool.Block)
     loaded = runtime.load_forever(callpath_ir.text(found, pool.LARGE), externals)
     obj, word = ctypes.py_object, ctypes.c_int64
     signatures: dict[str, tuple[Any, ...]] = {
@@ -140,10 +141,13 @@ def _methods(functions: dict[str, Any]) -> dict[str, Any]:
         setup(self, slow, array_type, _fail, slots.data, slots.weak, slots.consumed, capacity)
 
     def __init_subclass__(cls: type, **kwargs: Any) -> None:
-        """Give a subclass the vectorcall flag, which 3.11 does not pass on."""
+        """Give a subclass the flags that Python does not pass on: of a method, and on 3.11 that it is called by vectorcall."""
         super(_native_base(cls), cls).__init_subclass__(**kwargs)
-        if not cls.__flags__ & _HAVE_VECTORCALL and "__call__" not in _own_names(cls):
-            ctypes.c_uint64.from_address(id(cls) + layout.TYPE_FLAGS).value |= _HAVE_VECTORCALL
+        own = _own_names(cls)
+        flags = 0 if "__call__" in own else _HAVE_VECTORCALL
+        flags |= 0 if "__get__" in own else _METHOD_DESCRIPTOR
+        if cls.__flags__ & flags != flags:
+            ctypes.c_uint64.from_address(id(cls) + layout.TYPE_FLAGS).value |= flags
 
     def add(self: Any, entry: Entry) -> None:
         """Put an entry first in the list; the least recently used one goes when the list is full."""
@@ -168,6 +172,9 @@ def _methods(functions: dict[str, Any]) -> dict[str, Any]:
         count: int = field(self, SELF["misses"])
         return count
 
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {self!r}: it holds machine code of this process")
+
     def __copy__(self: Any) -> Any:
         return self
 
@@ -176,6 +183,7 @@ def _methods(functions: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "__init__": __init__,
+        "__reduce_ex__": __reduce_ex__,
         "__copy__": __copy__,
         "__deepcopy__": __deepcopy__,
         "__init_subclass__": classmethod(__init_subclass__),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import threading
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from . import pool, runtime
+from . import locks, pool, runtime
 from .entries import ArrayArg, Entry, NumpyArg, Out, ScalarArg, Spec, Static, is_namedtuple
+
+_ENTRIES = locks.guarded()
+"""Taken to change a list of entries."""
 
 
 class _Mismatch(Exception):
@@ -75,7 +77,7 @@ def _equal(value: Any, want: Any, top: bool) -> bool:
 class PlainDispatcher:
     """A callable that runs compiled specialisations, and `slow` when none fits. The interface of the native type."""
 
-    __slots__ = ("__dict__", "__weakref__", "_array_type", "_capacity", "_entries", "_hits", "_lock", "_misses", "_slow")
+    __slots__ = ("__dict__", "__weakref__", "_array_type", "_capacity", "_entries", "_hits", "_misses", "_slow")
 
     def __init__(self, slow: Callable[..., Any], *, array_type: type, capacity: int = 8) -> None:
         if not callable(slow):
@@ -84,11 +86,13 @@ class PlainDispatcher:
             raise ValueError(f"Dispatcher: expected a capacity from 1 to 32, got {capacity}")
         self._slow, self._array_type, self._capacity = slow, array_type, capacity
         self._entries: tuple[Entry, ...] = ()
-        self._lock = threading.Lock()
         self._hits = self._misses = 0
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {self!r}: it holds machine code of this process")
 
     def __copy__(self) -> PlainDispatcher:
         return self
@@ -98,12 +102,12 @@ class PlainDispatcher:
 
     def add(self, entry: Entry) -> None:
         """Put an entry first in the list; the least recently used one goes when the list is full."""
-        with self._lock:
+        with _ENTRIES:
             self._entries = (entry, *self._entries)[: self._capacity]
 
     def clear(self) -> None:
         """Forget all entries."""
-        with self._lock:
+        with _ENTRIES:
             self._entries = ()
 
     @property
@@ -123,7 +127,7 @@ class PlainDispatcher:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         for index, entry in enumerate(self._entries):
-            if len(args) != len(entry.args) or kwargs.keys() != entry.kwargs.keys():
+            if len(args) != len(entry.args) or kwargs.keys() != entry.kwargs.keys() or not _open(entry):
                 continue
             try:
                 binding = self._bind(entry, args, kwargs)
@@ -137,7 +141,7 @@ class PlainDispatcher:
         return self._slow(*args, **kwargs)
 
     def _move_to_front(self, entry: Entry) -> None:
-        with self._lock:
+        with _ENTRIES:
             if entry in self._entries:
                 self._entries = (entry, *[e for e in self._entries if e is not entry])
 
@@ -191,13 +195,13 @@ class PlainDispatcher:
                 data = self._consume(array, spec, binding)
                 if k is None:
                     released.append(data)  # lives until the program has returned
-                elif data is not None:
-                    outputs[k] = data
                 else:
-                    assert spec.slot is not None
-                    outputs[k] = pool.empty(spec.shape, spec.dtype)
-                    np.copyto(outputs[k], binding.data[spec.slot])
-                    binding.data[spec.slot] = outputs[k]
+                    outputs[k] = data
+            for slot, k in updated.items():
+                if outputs[k] is None:  # not donated, or something else refers to the memory
+                    outputs[k] = pool.empty(entry.outputs[k].shape, entry.outputs[k].dtype)
+                    np.copyto(outputs[k], binding.data[slot])
+                    binding.data[slot] = outputs[k]
             frame = runtime.new_frame(
                 arena=arena, interruptible=entry.release, callback=entry.callback, max_threads=entry.max_threads
             )
@@ -225,6 +229,14 @@ class PlainDispatcher:
         array: Any = object.__new__(self._array_type)
         array._data, array._weak, array._consumed = data, weak, None
         return array
+
+
+def _open(entry: Entry) -> bool:
+    """Whether the entry's guard lets the call through; an exception is a no."""
+    try:
+        return entry.guard is None or entry.guard() is True
+    except Exception:
+        return False
 
 
 class _Probe:
@@ -257,6 +269,18 @@ def _exclusive(array: Any) -> bool:
     owns = array._data.flags.owndata if base is None else pool.is_block(base)
     del base
     return bool(owns and _references(array) == _baseline())
+
+
+def is_sole(array: Any) -> bool:
+    """Whether nothing but its Array refers to the ndarray, and the ndarray owns its memory; outside of any call."""
+    if not pool.gil_enabled() or sys.implementation.name != "cpython":
+        return False
+    probe = _Probe()
+    probe._data = np.empty(1)
+    base = array._data.base
+    owns = array._data.flags.owndata if base is None else pool.is_block(base)
+    del base
+    return bool(owns and _references(array) == _references(probe))
 
 
 def _build(result: Any, arrays: list[Any]) -> Any:

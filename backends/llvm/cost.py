@@ -65,6 +65,8 @@ def call(stmt: ir.Call) -> float:
         products = _size(stmt.outputs[0]) * _size(y) / max(_size(ir.Ref(y.buffer, y.offset, y.shape[-1:], (1,))), 1.0)
     elif stmt.kernel == "sort":
         elements *= 32.0
+    elif stmt.kernel == "lapack":
+        products = float(dict(stmt.attrs)["flops"]) * 8.0  # type: ignore[arg-type]
     return 20.0 + elements / 4.0 + products / 16.0
 
 

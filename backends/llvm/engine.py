@@ -2,7 +2,7 @@
 
 Objects are position-independent and contain no address of this process: what they need from outside is named, and given
 an address when they are loaded.  So the bytes of `Loaded.objects` are good for a disk cache.  Code is generated at level 3
-and no IR pass runs: the text is vectorised already.
+unless the caller knows better, and no IR pass runs: the text is vectorised already.
 
 Lifetimes: a `Loaded` owns its code.  Whoever holds an address out of it must hold the `Loaded`; it holds, in turn, the
 owners of the externals that it was linked to.
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import llvmlite.binding as llvm
 
+from .locks import LLVM
 from .target import Target
 
 _LIBRARY_NAMES = itertools.count()
-# llvmlite serialises calls into LLVM itself, but a link is several calls.
-_LINKING = threading.Lock()
 
 
 class Loaded:
@@ -36,14 +34,14 @@ class Loaded:
     ) -> None:
         self.objects: Final = tuple(objects)
         self._owners = owners
-        builder = llvm.JITLibraryBuilder()
-        for image in self.objects:
-            builder.add_object_img(image)
-        for symbol, address in externals.items():
-            builder.import_symbol(symbol, address)
-        for symbol in exports:
-            builder.export_symbol(symbol)
-        with _LINKING:
+        with LLVM:
+            builder = llvm.JITLibraryBuilder()
+            for image in self.objects:
+                builder.add_object_img(image)
+            for symbol, address in externals.items():
+                builder.import_symbol(symbol, address)
+            for symbol in exports:
+                builder.export_symbol(symbol)
             self._jit = _jit()
             self._library = builder.link(self._jit, f"fdl{next(_LIBRARY_NAMES)}")
 
@@ -53,7 +51,12 @@ class Loaded:
 
 
 def compile_text(
-    texts: Sequence[str], target: Target, externals: Mapping[str, int], exports: Sequence[str], owners: tuple[object, ...] = ()
+    texts: Sequence[str],
+    target: Target,
+    externals: Mapping[str, int],
+    exports: Sequence[str],
+    owners: tuple[object, ...] = (),
+    level: int = 3,
 ) -> Loaded:
     """The machine code of LLVM IR texts, linked with each other and with `externals` (symbol → address).
 
@@ -61,21 +64,24 @@ def compile_text(
         texts: modules without a target triple; `target` gives it.
         exports: the symbols whose addresses will be asked for.
         owners: what must stay alive as long as the code does.
+        level: of code generation, 0 to 3. Level 0 takes an eighth of the time, and is as good for code that waits more than it computes.
 
     Raises: RuntimeError when LLVM rejects a text or a symbol is missing.
     """
-    return Loaded([object_code(text, target) for text in texts], externals, exports, owners)
+    return Loaded([object_code(text, target, level) for text in texts], externals, exports, owners)
 
 
-def object_code(text: str, target: Target) -> bytes:
+def object_code(text: str, target: Target, level: int = 3) -> bytes:
     """The object file of one LLVM IR text."""
-    machine = _machine(target)
-    return bytes(machine.emit_object(_parse(text, target)))
+    with LLVM:
+        machine = _machine(target, level)
+        return bytes(machine.emit_object(_parse(text, target)))
 
 
 def assembly(text: str, target: Target) -> str:
     """The assembly text of one LLVM IR text, for reading."""
-    return str(_machine(target).emit_assembly(_parse(text, target)))
+    with LLVM:
+        return str(_machine(target).emit_assembly(_parse(text, target)))
 
 
 def _parse(text: str, target: Target) -> llvm.ModuleRef:
@@ -93,13 +99,13 @@ def _initialise() -> None:
 
 
 @functools.cache
-def _machine(target: Target) -> llvm.TargetMachine:
+def _machine(target: Target, level: int = 3) -> llvm.TargetMachine:
     _initialise()
     if target.triple != llvm.get_process_triple():  # code to look at, not to run
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
     kind = llvm.Target.from_triple(target.triple)
-    return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small")
+    return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small")
 
 
 @functools.cache

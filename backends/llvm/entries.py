@@ -101,8 +101,8 @@ class Output:
     """One output of the program.
 
     Args:
-        alias: slot of a donated input that the program updates in place: both get the same address.  The input's
-            memory is taken over when the input is consumed, and copied when something else refers to it.
+        alias: slot of an input that the program updates in place: both get the same address.  The input's memory is taken
+            over when the input is consumed; it is copied when something else refers to it, or it is not donated.
     """
 
     dtype: DType
@@ -138,6 +138,7 @@ class Entry:
         max_threads: 0 for the pool's default.
         on_failure: called as `on_failure(entry, status, site, values)` for a status other than 0, unless an exception is
             pending; it raises, or its result is the call's.
+        guard: called without arguments before anything is matched; the entry fits only where it returns True.
         owner: kept alive with the entry: the engine, the callback.
         tag: anything; for the maker of the entry.
     """
@@ -155,6 +156,7 @@ class Entry:
     callback: int = 0
     max_threads: int = 0
     on_failure: OnFailure = _raise_failure
+    guard: Callable[[], bool] | None = None
     owner: Any = None
     tag: Any = None
 
@@ -183,11 +185,9 @@ class Entry:
                 raise ValueError(f"the result has output {leaf.index}, but there are {len(self.outputs)} outputs")
 
     def _check_alias(self, output: Output, leaf: Any, again: bool) -> None:
-        good = isinstance(leaf, ArrayArg) and leaf.donate is not None and not again
-        if not good or (leaf.dtype, leaf.shape) != (output.dtype, output.shape):
-            raise ValueError(
-                f"{output} is updated in place, so slot {output.alias} must be one donated input of its dtype and shape"
-            )
+        shape = () if isinstance(leaf, ScalarArg) else getattr(leaf, "shape", None)
+        if leaf is None or again or (leaf.dtype, shape) != (output.dtype, output.shape):
+            raise ValueError(f"{output} is updated in place, so slot {output.alias} must be one input of its dtype and shape")
 
 
 LEAVES: Final = (ArrayArg, NumpyArg, ScalarArg, Static)

@@ -159,17 +159,19 @@ class _Builder:
     def _output_rows(self) -> list[tuple[int, ...]]:
         rows: list[tuple[int, ...]] = []
         for output in self.entry.outputs:
-            alias = -1 if output.alias is None else self.leaf_of[output.alias]
+            alias = -1 if output.alias is None else 0
             dims = self.table(list(output.shape))
             dtype, weak = self._object(output.dtype), self._object(output.weak)
             rows.append((len(output.shape), dims, dtype, weak, output.nbytes, alias, output.alias or 0))
         return rows
 
     def _donation_rows(self) -> list[tuple[int, ...]]:
+        """A row for each donated array, and for each input that is updated in place without being donated: that is copied."""
         updated = {output.alias: k for k, output in enumerate(self.entry.outputs) if output.alias is not None}
-        return [
-            (leaf, register, self._object(message), updated.get(slot, -1)) for leaf, register, message, slot in self.donated
+        rows: list[tuple[int, ...]] = [
+            (leaf, register, self._object(message), updated.pop(slot, -1), 1) for leaf, register, message, slot in self.donated
         ]
+        return rows + [(0, 0, 0, output, 0) for output in updated.values()]
 
     def _build_rows(self, result: Any) -> list[tuple[int, ...]]:
         """Rows in postfix order: a container's children, then the container."""
@@ -217,7 +219,7 @@ class _Builder:
             at[name] = offset
             offset += 8 * words
         fields = {
-            "owner": 0, "program": entry.address,
+            "owner": 0, "program": entry.address, "guard": 0 if entry.guard is None else self._object(entry.guard),
             "positional": len(entry.args), "keywords": len(entry.kwargs), "names": self._keys(entry.kwargs),
             "steps": len(steps) * t.ROW, "step_rows": self._rows(steps),
             "donations": len(donations) * t.ROW, "donation_rows": self._rows(donations),

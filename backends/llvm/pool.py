@@ -137,7 +137,7 @@ def arena(nbytes: int) -> Iterator[int]:
         give(pointer, nbytes)
 
 
-class _Block:
+class Block:
     """The owner of one block: the base of an array, and of all its views."""
 
     __slots__ = ("__array_interface__", "_give", "_nbytes", "_pointer")
@@ -167,13 +167,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)
     # Types that are not NumPy's own, such as bfloat16, have no name in the array interface: a view gives them theirs.
     typestr = dtype.str if dtype.isbuiltin == 1 else f"|V{dtype.itemsize}"
-    array: np.ndarray[Any, Any] = np.asarray(_Block(nbytes, shape, typestr))
+    array: np.ndarray[Any, Any] = np.asarray(Block(nbytes, shape, typestr))
     return array if array.dtype == dtype else array.view(dtype)
 
 
 def is_block(base: object) -> bool:
     """Whether the base of an array is a recycled block of its own."""
-    return type(base) is _Block or (type(base).__name__ == "PyCapsule" and sys.getrefcount(base) <= 3)
+    return type(base) is Block or (type(base).__name__ == "PyCapsule" and sys.getrefcount(base) <= 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ import numpy as np
 
 from fdl.backends.loops import ir
 
-from . import engine, runtime
+from . import engine, lapack, runtime
 from .emit import EmittedRoutine, emit_routine
 from .target import Target
 
@@ -48,12 +47,12 @@ class Native:
 
     def __init__(self, emitted: EmittedRoutine, target: Target, consts: Sequence[Array] = ()) -> None:
         externals = {name: address for name, address in _externals().items() if name in (*emitted.externals, *_LIBC)}
+        externals |= lapack.symbols(emitted.externals)
         self.code = engine.compile_text([emitted.text], target, externals, [emitted.symbol])
         self.entry = self.code.address(emitted.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
         self.arena_bytes = emitted.arena_bytes
         self._arenas: list[Array] = []
-        self._lock = threading.Lock()
 
     def call(
         self,
@@ -93,15 +92,14 @@ class Native:
     def _borrow(self) -> Array | None:
         if not self.arena_bytes:
             return None
-        with self._lock:
-            if self._arenas:
-                return self._arenas.pop()
-        return aligned(self.arena_bytes)
+        try:
+            return self._arenas.pop()  # atomic, as `append` is: no lock that a fork could leave held
+        except IndexError:
+            return aligned(self.arena_bytes)
 
     def _give_back(self, arena: Array | None) -> None:
-        with self._lock:
-            if arena is not None and len(self._arenas) < KEPT_ARENAS:
-                self._arenas.append(arena)
+        if arena is not None and len(self._arenas) < KEPT_ARENAS:
+            self._arenas.append(arena)
 
 
 def aligned(nbytes: int) -> Array:

@@ -25,6 +25,7 @@ import numpy as np
 
 from . import engine, runtime_ir
 from .engine import Loaded, compile_text
+from .locks import MAKING
 from .runtime_ir import MAX_THREADS, Architecture, Platform
 from .target import host as host_target
 
@@ -42,16 +43,6 @@ Frame = ctypes.c_int64 * FRAME_WORDS
 
 
 Made = TypeVar("Made")
-_making = threading.RLock()
-
-
-def _after_fork() -> None:
-    global _making
-    _making = threading.RLock()  # another thread may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def once(make: Callable[[], Made]) -> Callable[[], Made]:
@@ -61,7 +52,7 @@ def once(make: Callable[[], Made]) -> Callable[[], Made]:
     @functools.wraps(make)
     def get() -> Made:
         if not made:
-            with _making:
+            with MAKING:
                 if not made:
                     made.append(make())
         return made[0]
@@ -83,14 +74,14 @@ def system() -> Platform:
     return "linux" if sys.platform.startswith("linux") and architecture() != "other" else "posix"
 
 
-def load_forever(text: str, externals: Mapping[str, int]) -> Loaded:
+def load_forever(text: str, externals: Mapping[str, int], level: int = 3) -> Loaded:
     """The loaded code of one module of LLVM IR text, never to be freed: every function that it defines is exported.
 
     Every function gets unwind tables: a daemon thread that comes back to a dying interpreter is unwound through it.
     """
     text = re.sub(r"^(define [^\n]*\)[^\n]*) \{$", r"\1 nounwind uwtable {", text, flags=re.MULTILINE)
     exports = re.findall(r"^define (?!internal)[^\n@]*@(\w+)\(", text, flags=re.MULTILINE)
-    loaded = compile_text([text], host_target(), externals, exports)
+    loaded = compile_text([text], host_target(), externals, exports, level=level)
     for owner in (loaded, engine._jit()):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
     return loaded
@@ -130,7 +121,8 @@ class Runtime:
 
     def __init__(self, variant: Platform) -> None:
         text = runtime_ir.text(variant, architecture())
-        module = load_forever(text, _system_symbols(variant))
+        # Level 0 costs 2 ns a chunk, and saves 40 ms of the first call of a process.
+        module = load_forever(text, _system_symbols(variant), level=0)
         self._variant = variant
         self._lock = threading.Lock()
         self._address = {name: module.address(name) for name in (*_EXPORTS, *_PRIVATE)}

@@ -16,6 +16,8 @@ import llvmlite.binding as llvm
 
 from fdl.tracer.dtypes import DType
 
+from .locks import LLVM
+
 NAMES = ("avx512", "avx2", "sse2", "neon")
 """Every target, widest first."""
 
@@ -91,7 +93,8 @@ def make(name: str, triple: str, cpu: str | None = None, features: str = "") -> 
 def host() -> Target:
     """The widest target that this machine runs, or the one that FDL_TARGET names."""
     override = os.environ.get("FDL_TARGET", "")
-    return named(override) if override else _native()
+    with LLVM:
+        return named(override) if override else _native()
 
 
 @functools.cache

@@ -1,254 +1,111 @@
-"""`jit`: a function traced once for each kind of arguments, and compiled.
+"""`jit`: a function traced once for each kind of arguments, compiled, and called without Python.
 
-Two caches: a trace is keyed by the structure and types of the arguments (weakness included) and the static ones; an executable by the
-program that the trace lowered to, so that equal programs never compile twice.
+A `Jitted` is a dispatcher of the compiled call path (`backends.llvm.callpath`): calling it runs native code that looks for a specialisation
+that fits, and only when there is none the Python of `specialise`.  No Python `__call__` stands in front.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
+import types
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fdl.backends.executable import entry_for
 from fdl.backends.llvm.callpath import dispatcher_type
+from fdl.backends.llvm.runtime import once
 from fdl.backends.loops.show import show
 from fdl.config import BACKENDS, config
-from fdl.tracer import trace, tree
+from fdl.tracer import tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Program, Type
-from fdl.tracer.trace import Tracer, bind, check_array, is_evaluating, record
-from fdl.tracer.transforms.call import jit_p
+from fdl.tracer.trace import check_array
 
-from .signature import FlatFunction, argument_name, name_of
-
-_EXECUTABLES: OrderedDict[Any, Any] = OrderedDict()
-_MAX_EXECUTABLES = 4096
+from .announce import Kind, changes
+from .signature import chosen, name_of
+from .specialise import Options, Specialiser, Traced, is_again, redispatched
 
 
-def executable_for(program: Program, backend: str) -> Any:
-    """The executable of a program, compiled if no equal program has been."""
-    key = (backend, program)
-    found = _EXECUTABLES.get(key)
-    if found is None:
-        assert trace.COMPILE is not None
-        found = _EXECUTABLES[key] = trace.COMPILE(program, backend)
-        if len(_EXECUTABLES) > _MAX_EXECUTABLES:
-            _EXECUTABLES.popitem(last=False)
-    return found
+class _Native:
+    """What `Jitted` and `Compiled` have from the dispatcher of this process, which `_concrete` makes them subclasses of."""
+
+    if TYPE_CHECKING:
+        hits: int
+        misses: int
+
+        def __init__(self, slow: Callable[..., Any], *, array_type: type) -> None: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+        def __get__(self, instance: Any, owner: Any = None) -> Any: ...
+        def clear(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Traced:
-    """One specialisation of a jitted function. What it closes over is the program's first inputs, and hidden constants of `closed`."""
-
-    program: Program
-    captured: list[Any]
-    out_structure: tree.Structure
-    executable: Any = None
-
-    @property
-    def closed(self) -> Program:
-        """The program with what it closes over as constants."""
-        p, n = self.program, len(self.captured)
-        return Program(p.inputs[n:], p.equations, p.outputs, p.inputs[:n], name=p.name)
-
-    def is_alive(self) -> bool:
-        return all(not isinstance(x, Tracer) or x.trace.alive for x in self.captured)
+def _concrete(abstract: type) -> Any:
+    """The class of the instances: `abstract`, called as a dispatcher is. Compiles the call path when it is first asked for."""
+    names = {"__module__": abstract.__module__, "__qualname__": abstract.__qualname__, "__doc__": abstract.__doc__}
+    return types.new_class(abstract.__name__, (abstract, dispatcher_type()), {}, lambda body: body.update(names))
 
 
-class Jitted:
-    """A compiled function. Call it as the function; `.lower(*args)` shows what it compiles to."""
+class Jitted(_Native):
+    """A compiled function. Call it as the function; `.lower(*args)` shows what it compiles to.
 
-    def __init__(
-        self, f: Callable[..., Any], static: tuple[int, ...], static_names: tuple[str, ...], donate: tuple[int, ...],
-        backend: str | None,
-    ) -> None:  # fmt: skip
-        functools.update_wrapper(self, f)
-        self._f, self._static, self._static_names, self._donate, self._backend = f, static, static_names, donate, backend
-        self._traces: dict[Any, Traced] = {}
-        self._name = name_of(f)
-        self._fast = dispatcher_type()(self._call, array_type=Array)
+    In a class it is a method, as a function is; `__wrapped__` is the function. A copy is the object itself.
+    """
+
+    if TYPE_CHECKING:
+        _core: Specialiser
+        __wrapped__: Callable[..., Any]
+        __name__: str
+
+    def __init__(self, core: Specialiser) -> None:
+        # The dispatcher holds the core, which holds the dispatcher weakly: the last reference frees both.
+        super().__init__(core.call, array_type=Array)
+        self._core = core
+        core.dispatcher = weakref.ref(self)
+        functools.update_wrapper(self, core.f, updated=("__dict__",) if isinstance(core.f, types.FunctionType) else ())
         _alive.add(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._fast(*args, **kwargs)
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
-
     def __repr__(self) -> str:
-        return f"<jit of {self._name}>"
+        return f"<jit of {self._core.name}>"
 
-    def clear_cache(self) -> None:
-        """Forgets what was traced."""
-        self._traces.clear()
-        self._fast.clear()
-
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
-        leaves, traced = self.prepare(args, kwargs)
-        if not is_evaluating() or any(isinstance(x, Tracer) for x in (*leaves, *traced.captured)):
-            outs = bind(jit_p, *traced.captured, *leaves, program=traced.program, name=self._name)
-        else:
-            executable = self.executable(traced)
-            try:
-                outs = executable([*leaves, *traced.captured])
-                if executable.backend == "llvm":
-                    self._remember(args, kwargs, traced)
-            finally:  # a call that fails has consumed its donated arguments too
-                self._consume(args)
-        return tree.unflatten(traced.out_structure, outs)
-
-    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any], traced: Traced) -> None:
-        """Lets the compiled call path take the next call with arguments of these types, where it knows their containers."""
-        where = f"{self!r}{at(user_source()).replace(chr(10), '')}"
-        try:
-            entry = entry_for(
-                traced.executable, traced.captured, traced.out_structure, args, kwargs, self._static_at, self._donate, where
-            )
-        except TypeError:
-            return
-        self._fast.add(entry)
-
-    def _static_at(self, position: int | str, n_args: int) -> bool:
-        return position in self._static_names or (
-            isinstance(position, int) and any(i % n_args == position for i in self._static if -n_args <= i < n_args)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"cannot pickle jit({self._core.name}): it holds machine code of this process. Pickle the function itself, and apply fdl.jit "
+            "after loading it."
         )
 
-    def executable(self, traced: Traced) -> Any:
-        """The compiled code of a specialisation."""
-        backend = self._backend or config.backend
-        if traced.executable is None or traced.executable.backend != backend:
-            traced.executable = executable_for(traced.closed, backend)
-        return traced.executable
+    @property
+    def trace_count(self) -> int:
+        """How many times the function has been traced."""
+        return self._core.trace_count
 
-    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
-        """The leaves of the dynamic arguments, and their specialisation."""
-        statics, dynamic, dynamic_kw = self._split(args, kwargs)
-        leaves, structure = tree.flatten((dynamic, dynamic_kw))
-        try:
-            types = tuple([check_array(x) for x in leaves])
-        except TypeError:
-            self._blame(dynamic, dynamic_kw, statics)
-            raise
-        key = (structure, types, statics)
-        found = self._traces.get(key)
-        if found is None or not found.is_alive():
-            found = self._traces[key] = self._trace(structure, types, statics, len(args))
-        return leaves, found
+    @property
+    def _traces(self) -> dict[Any, Traced]:
+        return self._core.traces
 
-    def _trace(self, structure: tree.Structure, types: tuple[Type, ...], statics: tuple[Any, ...], n_args: int) -> Traced:
-        fixed = {k: v.value for k, v in statics}
-
-        def call(*dynamic: Any, **kwargs: Any) -> Any:
-            rest = iter(dynamic)
-            args = [fixed[i] if i in fixed else next(rest) for i in range(n_args)]
-            named = {k: v for k, v in fixed.items() if isinstance(k, str)}
-            return self._f(*args, **kwargs, **named)
-
-        call.__name__ = self._name
-        function = FlatFunction(call, structure)
-        program, captured = record(function, types, f"jit({self._name})", self._name if self._name.isidentifier() else "f")
-        return Traced(program, captured, function.out_structure)
-
-    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
-        if not self._static and not self._static_names:
-            return (), args, kwargs
-        static = {i % len(args) if i < 0 else i for i in self._static}
-        statics: list[tuple[Any, _Static]] = [(i, _Static(args[i], self, i)) for i in sorted(static) if i < len(args)]
-        statics += [(k, _Static(kwargs[k], self, k)) for k in self._static_names if k in kwargs]
-        dynamic = tuple(a for i, a in enumerate(args) if i not in static)
-        return tuple(statics), dynamic, {k: v for k, v in kwargs.items() if k not in self._static_names}
-
-    def _blame(self, dynamic: tuple[Any, ...], kwargs: dict[str, Any], statics: tuple[Any, ...]) -> None:
-        """Raises the error that names the argument which is no array."""
-        fixed = {k for k, _ in statics}
-        positions = [i for i in range(len(dynamic) + len(fixed)) if i not in fixed]
-        named: list[tuple[int | str, Any]] = [*zip(positions, dynamic, strict=False), *kwargs.items()]
-        for i, value in named:
-            root = argument_name(self._f, i)
-            for path, leaf in tree.flatten_with_paths(value)[0]:
-                check_array(leaf, f"jit({self._name}): argument {tree.path_str(path, root)}")
-
-    def _consume(self, args: tuple[Any, ...]) -> None:
-        if not self._donate:
-            return
-        where = f"jit({self._name}){at(user_source()).replace(chr(10) + ' ', '')}"
-        for i in self._donate:
-            if i < len(args):
-                for x in tree.leaves(args[i]):
-                    if isinstance(x, Array):
-                        x._data, x._consumed = None, where
+    def clear_cache(self) -> None:
+        """Forgets what was traced. Compiled code is kept for functions that trace to an equal program."""
+        self._core.traces.clear()
+        self.clear()
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """What a call with these arguments compiles to: its program, loop IR and memory plan."""
-        _, traced = self.prepare(args, kwargs)
-        return Lowered(self, traced)
+        """What a call with these arguments compiles to: its program, loop IR and memory plan. Nothing runs, and nothing is consumed.
 
-
-@dataclass(frozen=True, slots=True)
-class Lowered:
-    """A specialisation before it runs. `str()` of each property prints it."""
-
-    jitted: Jitted
-    traced: Traced
-
-    @property
-    def program(self) -> Program:
-        """The traced program."""
-        return self.traced.program
-
-    @property
-    def loops(self) -> str:
-        """The text of the loop IR after fusion and scheduling."""
-        return show(self.jitted.executable(self.traced).routine, notes=True)
-
-    @property
-    def plan(self) -> Any:
-        """The memory plan: each buffer, its lifetime, the line that made it, the peak."""
-        return self.jitted.executable(self.traced).plan
-
-    def compile(self) -> Any:
-        """A function of the arguments' arrays that runs this specialisation."""
-        executable, structure = self.jitted.executable(self.traced), self.traced.out_structure
-        captured = self.traced.captured
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            leaves, traced = self.jitted.prepare(args, kwargs)
-            if traced is not self.traced:
-                raise TypeError(
-                    f"{self.jitted!r} was compiled for {self.program.in_types}, and called with other types.{at(user_source())}"
-                )
-            return tree.unflatten(structure, executable([*leaves, *captured]))
-
-        return run
-
-
-class _Static:
-    """A static argument as part of a key: compared by value; its hash must exist."""
-
-    __slots__ = ("_hash", "value")
-
-    def __init__(self, value: Any, jitted: Jitted, position: int | str) -> None:
-        self.value = value
-        try:
-            self._hash = hash((type(value), value))
-        except TypeError:
-            raise TypeError(
-                f"jit({jitted._name}): static argument {argument_name(jitted._f, position)} is {value!r} of type {type(value).__name__}, "
-                f"which is not hashable. Pass a tuple instead of a list, or make the argument dynamic.{at(user_source())}"
-            ) from None
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
+        Example:
+            >>> import fdl, fdl.numpy as fnp
+            >>> lowered = fdl.jit(lambda x: fnp.exp(x) + x).lower(fnp.ones(3))
+            >>> print(lowered.program)
+            program f(a: f32[3]) {
+              b: f32[3] = exp a
+              c: f32[3] = add b a
+              return c
+            }
+            >>> lowered.compile()(fnp.zeros(3)).tolist()
+            [1.0, 1.0, 1.0]
+        """
+        _, traced = self._core.prepare(args, kwargs)
+        return Lowered(self._core, traced)
 
 
 _alive: weakref.WeakSet[Jitted] = weakref.WeakSet()
@@ -257,14 +114,165 @@ _alive: weakref.WeakSet[Jitted] = weakref.WeakSet()
 def _forget() -> None:
     """Empties the compiled call paths: they know only the backend they were made for."""
     for f in _alive:
-        f._fast.clear()
+        f.clear()
 
 
 config.on_change(_forget)
 
 
-def _ints(value: int | Sequence[int] | None) -> tuple[int, ...]:
-    return () if value is None else (value,) if isinstance(value, int) else tuple(value)
+@once
+def _jitted_type() -> Any:
+    return _concrete(Jitted)
+
+
+# --- ahead of time --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A specialisation before it runs. `str()` of each property prints it."""
+
+    core: Specialiser
+    traced: Traced
+
+    @property
+    def program(self) -> Program:
+        """The traced program; what the function closes over comes first among its inputs."""
+        return self.traced.program
+
+    @property
+    def out_types(self) -> Any:
+        """The types of what a call returns, as a pytree."""
+        return tree.unflatten(self.traced.out_structure, self.traced.program.out_types)
+
+    @property
+    def loops(self) -> str:
+        """The text of the loop IR after fusion and scheduling."""
+        return show(self.core.executable(self.traced).routine, notes=True)
+
+    @property
+    def plan(self) -> Any:
+        """The memory plan: each buffer, its lifetime, the line that made it, the peak; and what becomes of donated arguments."""
+        return self.core.executable(self.traced).plan
+
+    def compile(self) -> Compiled:
+        """A function that runs this specialisation, and no other."""
+        made: Compiled = _compiled_type()(self)
+        return made
+
+
+class Compiled(_Native):
+    """A function compiled for one kind of arguments. It never traces: arguments of other types are an error that names them.
+
+    Static arguments are left out of a call, or given as they were when it was lowered.
+    """
+
+    if TYPE_CHECKING:
+        _lowered: Lowered
+
+    def __init__(self, lowered: Lowered) -> None:
+        run = _Ahead(lowered.core, lowered.traced, lowered.core.executable(lowered.traced))
+        super().__init__(run.call, array_type=Array)
+        run.dispatcher = weakref.ref(self)
+        self._lowered = lowered
+        functools.update_wrapper(self, lowered.core.f, updated=())
+
+    def __repr__(self) -> str:
+        types_ = ", ".join(_described(self._lowered.traced.kind, self._lowered.core.f))
+        return f"<jit of {self._lowered.core.name}, compiled for {types_ or 'no arguments'}>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {self!r}: it holds machine code of this process.")
+
+    @property
+    def program(self) -> Program:
+        """The traced program."""
+        return self._lowered.program
+
+    @property
+    def out_types(self) -> Any:
+        """The types of what a call returns, as a pytree."""
+        return self._lowered.out_types
+
+    @property
+    def loops(self) -> str:
+        """The text of the loop IR after fusion and scheduling."""
+        return self._lowered.loops
+
+    @property
+    def plan(self) -> Any:
+        """The memory plan; `str()` of it is a table."""
+        return self._lowered.plan
+
+    @property
+    def memory_plan(self) -> str:
+        """The memory plan as a table: each buffer, its lifetime, the line that made it, the peak."""
+        return str(self._lowered.plan)
+
+
+def _described(kind: Kind, f: Callable[..., Any]) -> list[str]:
+    return [f"{name}: {t}" for name, t in zip(kind.leaf_names(f), kind.types, strict=True)]
+
+
+class _Ahead:
+    """What is behind a `Compiled`: the calls that its call path does not know."""
+
+    __slots__ = ("core", "dispatcher", "executable", "traced")
+
+    def __init__(self, core: Specialiser, traced: Traced, executable: Any) -> None:
+        self.core, self.traced, self.executable = core, traced, executable
+        self.dispatcher: Callable[[], Any] = lambda: None
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that no entry of the call path fits."""
+        core, traced, executable, again = self.core, self.traced, self.executable, is_again()
+        leaves, is_static = self.leaves(args, kwargs)
+        if core.is_staged(leaves, traced):
+            outs = core.stage(traced, leaves)
+        else:
+            dispatcher = self.dispatcher()
+            if not again and core.learn(dispatcher, traced, executable, args, kwargs, is_static):
+                return redispatched(dispatcher, args, kwargs)
+            outs = core.run(traced, executable, leaves)
+        return tree.unflatten(traced.out_structure, outs)
+
+    def leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Callable[[int | str], bool]]:
+        """The leaves of a call's dynamic arguments, and which of its arguments are static."""
+        wanted = self.traced.kind
+        positional, by_name = wanted.structure.children
+        if len(args) == len(positional.children) and tuple(sorted(kwargs)) == by_name.data:  # static arguments left out
+            leaves, structure = tree.flatten((args, kwargs))
+            self.check(Kind(structure, tuple(map(self.type_of, leaves)), wanted.statics))
+            return leaves, lambda _: False
+        statics, dynamic, named = self.core.split(args, kwargs)
+        leaves, structure = tree.flatten((dynamic, named))
+        self.check(Kind(structure, tuple(map(self.type_of, leaves)), statics))
+        n = len(args)
+        return leaves, lambda k: self.core.options.static.has(k, n)
+
+    def type_of(self, x: Any) -> Type:
+        return check_array(x, f"{self.core!r}: an argument").strong()
+
+    def check(self, given: Kind) -> None:
+        """Raises a TypeError that names the first argument which the function was not compiled for."""
+        wanted = self.traced.kind
+        wanted = Kind(wanted.structure, tuple(t.strong() for t in wanted.types), wanted.statics)
+        found = changes(self.core.f, given, wanted)
+        if found:
+            c = found[0]
+            what = str(c).replace(", before with", ", before").replace(", before", ", and was compiled for")
+            raise TypeError(
+                f"{self.core!r}: {what}. A compiled function runs for the types that it was lowered for: call the jitted function, or "
+                f"lower it for these.{at(user_source())}"
+            )
+
+
+@once
+def _compiled_type() -> Any:
+    return _concrete(Compiled)
+
+
+# --- the transform --------------------------------------------------------------------------------
 
 
 def jit(
@@ -273,38 +281,66 @@ def jit(
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
     donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    keep_unused: bool = False,
+    inline: bool = False,
     backend: str | None = None,
 ) -> Any:
     """`f`, compiled: traced at the first call with each kind of arguments, and run as native code from then on.
 
+    A call whose arguments differ in structure, shape, dtype or a static value from all before is traced again, and compiled unless an equal
+    program has been.  The logger "fdl.jit" tells of it: one line at INFO when a function is compiled a second time, which names the
+    argument that changed and how, and one at WARNING when it has been compiled more than eight times, or when jit is applied to copy
+    after copy of one function.  A line at WARNING, once a function, also tells of NumPy arrays of float64 that drag float32 arguments into
+    float64.  `fdl.config.log_compiles` ("never", "once", "always", or a bool) silences this, or asks for every compilation.
+
     Args:
-        f: a pure function of pytrees of arrays.
-        static_argnums, static_argnames: arguments that are Python values: hashable, and traced anew for each value.
-        donate_argnums: arguments whose arrays the call may consume; reading one afterwards is an error that names the call.
+        f: a pure function of pytrees of arrays. Without it, the result is a decorator.
+        static_argnums, static_argnames: arguments that are Python values, hashable, and traced anew for each value; by position, by name,
+            or both, however a call passes them.
+        donate_argnums, donate_argnames: arguments whose arrays a call may consume: outputs of the same shape and dtype take over their
+            memory where the order of reads and writes allows it (`.lower(...).plan` tells). An Array to whose memory something else refers
+            (a view, an export, another argument) is copied instead, and stays. Reading a consumed array is an error that names the call.
+            A call that fails has consumed its donated arrays too.
+        keep_unused: pass arguments that the function does not read to the compiled code all the same; they are left out by default.
+        inline: while another function is traced, write the equations of this one into its program instead of a call.
         backend: "llvm" or "reference"; `fdl.config.backend` when None.
 
-    Raises: DTypeError naming the argument that is no array; TypeError for a static argument that is not hashable.
+    Returns: a function with `.lower(*args)`, `.clear_cache()`, `.trace_count` and `__wrapped__`.
+
+    Raises: ValueError for an argument that `f` does not take; DTypeError naming the argument of a call that is no array; TypeError for a
+        static argument that is not hashable.
 
     Example:
-        >>> import fdl
+        >>> import fdl, fdl.numpy as fnp
         >>> float(fdl.jit(lambda x: x * 2.0 + 1.0)(3.0))
         7.0
+        >>> @fdl.jit(donate_argnames="w")
+        ... def step(w, g):
+        ...     return w - 0.5 * g
+        >>> w = fnp.ones(3)
+        >>> step(w, fnp.ones(3)).tolist(), w.is_deleted()
+        ([0.5, 0.5, 0.5], True)
     """
     if f is None:
         return functools.partial(
-            jit, static_argnums=static_argnums, static_argnames=static_argnames, donate_argnums=donate_argnums, backend=backend
-        )
+            jit, static_argnums=static_argnums, static_argnames=static_argnames, donate_argnums=donate_argnums,
+            donate_argnames=donate_argnames, keep_unused=keep_unused, inline=inline, backend=backend,
+        )  # fmt: skip
     if not callable(f):
         raise TypeError(f"jit expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
     if backend is not None and backend not in BACKENDS:
-        raise ValueError(f"jit({name_of(f)}): backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.{at(user_source())}")
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames or ())
-    numbers = set(_ints(static_argnums))
-    try:
-        parameters = list(inspect.signature(f).parameters)
-    except (TypeError, ValueError):
-        parameters = []
-    # A static argument is static however it is passed.
-    numbers |= {parameters.index(n) for n in names if n in parameters}
-    names = tuple(dict.fromkeys([*names, *(parameters[i] for i in sorted(numbers) if 0 <= i < len(parameters))]))
-    return Jitted(f, tuple(sorted(numbers)), names, _ints(donate_argnums), backend)
+        raise ValueError(
+            f"jit({name_of(f)}): backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.{at(user_source())}"
+        )
+    static = chosen(f, "static", static_argnums, static_argnames)
+    donated = chosen(f, "donate", donate_argnums, donate_argnames)
+    both = sorted(map(str, (static.names & donated.names) or (static.numbers & donated.numbers)))
+    if both:
+        raise ValueError(
+            f"jit({name_of(f)}): {', '.join(both)} is static and donated: only an array can be donated.{at(user_source())}"
+        )
+    options = Options(static, donated, backend, bool(inline), bool(keep_unused))
+    if isinstance(f, Jitted) and not static and not donated and f._core.options == options:
+        return f
+    return _jitted_type()(Specialiser(f, options))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fdl.tracer import tree
 from fdl.tracer.array import own
+from fdl.tracer.errors import at, user_source
 from fdl.tracer.trace import Tracer, check_array, current, is_evaluating
 from fdl.tracer.transforms.jvp import JVPTracer
 
@@ -31,6 +33,91 @@ def argument_name(f: Callable[..., Any], position: int | str) -> str:
         if i == position:
             return p.name
     return f"argument {position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Arguments of a function chosen by number or by name, however a call passes them.
+
+    `numbers` may be negative where the function takes any number of arguments: they then count from the end of a call's.
+    """
+
+    numbers: frozenset[int] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers or self.names)
+
+    def has(self, argument: int | str, n_args: int) -> bool:
+        """Whether an argument is chosen: by its position among `n_args` positional ones, or by its keyword."""
+        if isinstance(argument, str):
+            return argument in self.names
+        return argument in self.numbers or argument - n_args in self.numbers
+
+
+def chosen(
+    f: Callable[..., Any],
+    what: str,
+    numbers: int | Sequence[int] | None,
+    names: str | Sequence[str] | None,
+    transform: str = "jit",
+) -> Chosen:
+    """The arguments that `{what}_argnums` and `{what}_argnames` choose: each by its number and by its name, where the signature tells.
+
+    Raises: TypeError for what is no int or no str, ValueError for an argument that `f` does not take.
+    """
+    where = f"{transform}({name_of(f)}): {what}_arg"
+    given = _sequence(f"{where}nums", numbers, int)
+    named = _sequence(f"{where}names", names, str)
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # a built-in that does not tell
+        return Chosen(frozenset(given), frozenset(named))
+    kinds = {p.kind for p in parameters}
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    n = len(positional)
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        for k in given:
+            if not -n <= k < n:
+                takes = f"{n} positional argument{'' if n == 1 else 's'}" + (f" ({', '.join(positional)})" if n else "")
+                raise ValueError(f"{where}nums has {k}, but {name_of(f)} takes {takes}.{at(user_source())}")
+        given = [k % n for k in given]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+        for name in named:
+            if name not in known:
+                raise ValueError(
+                    f"{where}names has {name!r}, but {name_of(f)} has no such argument; it has {', '.join(known) or 'none'}."
+                    f"{at(user_source())}"
+                )
+    numbered = {*given, *(positional.index(name) for name in named if name in positional)}
+    return Chosen(frozenset(numbered), frozenset([*named, *(positional[k] for k in numbered if 0 <= k < n)]))
+
+
+def _sequence(what: str, value: Any, kind: type) -> list[Any]:
+    if value is None:
+        return []
+    items = [value] if isinstance(value, kind) else value
+    try:
+        found = list(items)
+    except TypeError:
+        found = [items]
+    for x in found:
+        if not isinstance(x, kind) or isinstance(x, bool):
+            raise TypeError(f"{what}: expected {kind.__name__} or a sequence of them, got {value!r}.{at(user_source())}")
+    return found
+
+
+def leaf_names(f: Callable[..., Any], structure: tree.Structure, left_out: Collection[int] = ()) -> list[str]:
+    """What messages call each leaf of a call's `(args, kwargs)`: `params['w']`. `left_out` are positions that the structure lacks."""
+    positional, named = structure.children
+    positions = [i for i in range(len(positional.children) + len(left_out)) if i not in left_out]
+    assert isinstance(named.data, tuple)
+    arguments = [
+        *((argument_name(f, i), s) for i, s in zip(positions, positional.children, strict=True)),
+        *((str(k), s) for k, s in zip(named.data, named.children, strict=True)),
+    ]
+    return [tree.path_str(path, root) for root, s in arguments for path in tree.paths(s)]
 
 
 def check_leaves(f: Callable[..., Any], transform: str, root: str, value: Any) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import dtypes
+from ..array import own
 from ..errors import DTypeError, ShapeError
 from ..ir import Program, Type, type_of
 from ..ops.elementwise import add_tangents, batch_elementwise, convert, mul, splat
@@ -76,6 +77,7 @@ def composed(name: str, formula: Formula, *slopes: Slope, eager: str = "numpy", 
             return np.asarray(run_program(program({"orders": orders}, types), xs)[0])
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], *, orders: tuple[int, ...]) -> tuple[Any, Any]:
+        primals = [own(x) if dtypes.scalar_type(x) is not None else x for x in primals]  # slopes see arrays
         y = bind(primitive, *primals, orders=orders)
         y_dot: Any = Zero(type_of(y))
         for i, (slope, t) in enumerate(zip(slopes, tangents, strict=True)):

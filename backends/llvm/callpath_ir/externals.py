@@ -16,7 +16,7 @@ PYTHON_FUNCTIONS: Final = {
     "PyCapsule_New": "ptr (ptr, ptr, ptr)", "PyCapsule_SetContext": "i32 (ptr, ptr)", "PyType_GenericAlloc": "ptr (ptr, i64)",
     "PyEval_SaveThread": "ptr ()", "PyEval_RestoreThread": "void (ptr)", "PyMem_Malloc": "ptr (i64)",
     "PyMem_Free": "void (ptr)",
-    "PyObject_CallFunctionObjArgs": "ptr (ptr, ...)", "PyObject_CallFunction": "ptr (ptr, ptr, ...)",
+    "PyObject_CallNoArgs": "ptr (ptr)", "PyObject_CallFunctionObjArgs": "ptr (ptr, ...)", "PyObject_CallFunction": "ptr (ptr, ptr, ...)",
     "PyMethod_New": "ptr (ptr, ptr)", "PyObject_GC_UnTrack": "void (ptr)", "PyObject_GC_Del": "void (ptr)",
     "PyObject_ClearWeakRefs": "void (ptr)",
 }  # fmt: skip
@@ -29,4 +29,4 @@ FDL_FUNCTIONS: Final = {
     "fdl_block_free": "void (ptr)", "fdl_block_name": "ptr ()",
     "numpy_new": "ptr (ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)",
 }  # fmt: skip
-OTHER_OBJECTS: Final = ("numpy_array_type", "tuple_new")
+OTHER_OBJECTS: Final = ("numpy_array_type", "tuple_new", "block_type")

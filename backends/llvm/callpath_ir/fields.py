@@ -19,7 +19,7 @@ RELEASE, HOLD = 1, 2
 """Bits of an entry's flags."""
 
 _ENTRY_FIELDS = (
-    "owner", "program", "positional", "keywords", "names", "steps", "step_rows", "donations", "donation_rows", "outputs",
+    "owner", "program", "guard", "positional", "keywords", "names", "steps", "step_rows", "donations", "donation_rows", "outputs",
     "output_rows", "builds", "build_rows", "consts", "const_table", "inputs", "leaves", "arena_bytes", "flags", "poll",
     "callback", "max_threads", "words", "at_arena", "at_registers", "at_buffers", "at_leaves", "at_scalars", "at_outputs",
     "at_stack",
@@ -48,7 +48,7 @@ def store(name: str, kind: str, value: str, base: str, offset: int) -> str:
 
 def entry(*names: str, e: str = "%e") -> str:
     """`%name` = the entry's field of that name, for each name."""
-    pointers = {"owner", "program", "names", "step_rows", "donation_rows", "output_rows", "build_rows", "const_table"}
+    pointers = {"owner", "program", "guard", "names", "step_rows", "donation_rows", "output_rows", "build_rows", "const_table"}
     return "\n".join(load(n, "ptr" if n in pointers else "i64", e, ENTRY[n]) for n in names)
 
 

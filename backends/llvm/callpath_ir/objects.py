@@ -30,8 +30,23 @@ attempt:
 miss_bind:
   br label %miss
 check:
-{entry("owner")}
+{entry("owner", "guard")}
   call void @hold(ptr %owner)
+  %free = icmp eq ptr %guard, null
+  br i1 %free, label %fit, label %ask
+ask:
+; Python code, before any container is opened.
+  %word = call ptr @PyObject_CallNoArgs(ptr %guard)
+  %raised = icmp eq ptr %word, null
+  br i1 %raised, label %unasked, label %asked
+unasked:
+  call void @PyErr_Clear()
+  br label %miss_match
+asked:
+  %open = icmp eq ptr %word, @_Py_TrueStruct
+  call void @Py_DecRef(ptr %word)
+  br i1 %open, label %fit, label %miss_match
+fit:
   %good = call i1 @match(ptr %self, ptr %e, ptr %mem)
   br i1 %good, label %hit, label %miss_match
 miss_match:

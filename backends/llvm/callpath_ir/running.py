@@ -35,7 +35,8 @@ some:
 done:
   ret void
 }}
-; Whether nothing but its Array and this call's hold refers to the array's memory, and the array owns it.
+; Whether nothing but its Array and this call's hold refers to the array's memory, and the array owns it: NumPy's own
+; memory, or a recycled block (from here in a capsule, from `pool.empty` in an object).
 define internal i1 @exclusive(ptr %array) {{
   %count = load i32, ptr %array
   %two = icmp eq i32 %count, 2
@@ -51,7 +52,9 @@ flag:
   ret i1 %owns
 capsule:
 {load("type", "ptr", "%base", TYPE)}
-  %block = icmp eq ptr %type, @PyCapsule_Type
+  %capsule_type = icmp eq ptr %type, @PyCapsule_Type
+  %block_type = icmp eq ptr %type, @block_type
+  %block = or i1 %capsule_type, %block_type
   %references = load i32, ptr %base
   %once = icmp eq i32 %references, 1
   %both = and i1 %block, %once
@@ -279,8 +282,8 @@ done:
 }}
 
 ; Donations, then in-place outputs.  An exclusive input loses its ndarray here, before anything can run that would see
-; it half-updated; the reference goes to its output, or is dropped with the holds.  Row: leaf, register, message, output
-; (-1 for none).
+; it half-updated; the reference goes to its output, or is dropped with the holds.  What is not exclusive or not donated
+; is copied.  Row: leaf, register, message, output (-1 for none), whether it is donated.
 define internal i1 @consume(ptr %self, ptr %e, ptr %mem) {{
 entry:
 {entry("donations", "donation_rows", "output_rows", "inputs", "consts")}
@@ -302,12 +305,16 @@ step:
 {load("register", "i64", "%row", 8)}
 {load("message", "ptr", "%row", 16)}
 {load("output", "i64", "%row", 24)}
+{load("donated", "i64", "%row", 32)}
+  %out.at = getelementptr ptr, ptr %outs, i64 %output
+  %plain = icmp slt i64 %output, 0
+  %given = icmp ne i64 %donated, 0
+  br i1 %given, label %offered, label %shared
+offered:
   %array.at = getelementptr ptr, ptr %held, i64 %leaf
   %array = load ptr, ptr %array.at
-  %out.at = getelementptr ptr, ptr %outs, i64 %output
   %object.at = getelementptr ptr, ptr %registers, i64 %register
   %object = load ptr, ptr %object.at
-  %plain = icmp slt i64 %output, 0
   %sole = call i1 @exclusive(ptr %array)
   br i1 %sole, label %take, label %shared
 take:
@@ -341,10 +348,10 @@ fill:
   store ptr %fresh, ptr %out.at
 {load("bytes", "i64", "%out.row", 32)}
 {load("slot", "i64", "%out.row", 48)}
-{load("from", "ptr", "%array", ARRAY_DATA)}
 {load("to", "ptr", "%fresh", ARRAY_DATA)}
-  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
   %in.at = getelementptr ptr, ptr %buffers, i64 %slot
+  %from = load ptr, ptr %in.at
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
   store ptr %to, ptr %in.at
   %share.at = getelementptr ptr, ptr %out_buffers, i64 %output
   store ptr %to, ptr %share.at

@@ -1,0 +1,3 @@
+"""SciPy's functions on fdl arrays, under `jax.scipy`'s names. Importing it does not import SciPy."""
+
+from . import linalg as linalg
