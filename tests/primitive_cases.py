@@ -15,7 +15,7 @@ from fdl.tracer import dtypes
 from fdl.tracer.array import as_numpy
 from fdl.tracer.ir import MAY_FAIL
 from fdl.tracer.primitive import Elementwise, Primitive, lookup
-from fdl.tracer.scalars import SCALARS
+from fdl.tracer.scalars import SCALARS, join_parts
 
 Arrays = list[np.ndarray]
 
@@ -33,11 +33,15 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType
         return np.asarray(rng.integers(0, 2, shape), np.bool_)
     if dtypes.is_int(dtype):
         return np.asarray(rng.integers(-9 if dtypes.is_signed(dtype) else 0, 10, shape), dtype)
+    if dtypes.is_complex(dtype):
+        return cast(rng.normal(size=shape) + 1j * rng.normal(size=shape), dtype)
     return cast(rng.normal(size=shape), dtype)
 
 
 def between(low: float, high: float) -> Draw:
     def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
+        if dtypes.is_complex(dtype):
+            return cast(rng.uniform(low, high, shape) + 1j * rng.uniform(low, high, shape), dtype)
         if not dtypes.is_float(dtype):
             return normal(rng, shape, dtype)
         return cast(rng.uniform(low, high, shape), dtype)
@@ -57,13 +61,17 @@ def distinct(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DTy
 
 
 def ties(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
-    return cast(rng.integers(0, 3, shape), dtype)
+    imaginary = 1j * rng.integers(0, 3, shape) if dtypes.is_complex(dtype) else 0
+    return cast(rng.integers(0, 3, shape) + imaginary, dtype)
 
 
 def special(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
     """Extremes: NaN, infinities, zeros of both signs, subnormal and huge floats; the ends of the range of integers."""
     if dtype == dtypes.bool_:
         return normal(rng, shape, dtype)
+    if dtypes.is_complex(dtype):
+        real = dtypes.real_of(dtype)
+        return join_parts(special(rng, shape, real), special(rng, shape, real), dtype)
     if dtypes.is_int(dtype):
         info = np.iinfo(dtype)
         values: list[Any] = [info.min, info.min + 1, info.max, info.max - 1, 0, 1, 2, 7]
@@ -107,6 +115,7 @@ class Row:
             primitives, of the largest element for the others. 0 means the same bits. Integers are always the same.
         backward: whether there is a reverse-mode derivative.
         label: tells this row from others of the primitive.
+        canonical: of outputs that are determined up to a choice (the sign of an eigenvector): what they all agree on.
     """
 
     name: str
@@ -117,6 +126,7 @@ class Row:
     ulps: float = 0
     backward: bool = True
     label: str = ""
+    canonical: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None
 
     @property
     def primitive(self) -> Primitive:
@@ -145,7 +155,7 @@ class Case:
         if self.row.moving is not None:
             return self.row.moving
         given = [dtypes.FROM_SHORT[a.dtype] if a.dtype else self.dtype for a in self.row.args]
-        return tuple(i for i, d in enumerate(given) if dtypes.is_float(d))
+        return tuple(i for i, d in enumerate(given) if dtypes.is_inexact(d))
 
     def may_fail(self) -> bool:
         """Whether the operation has a check that could raise (it does not on these inputs)."""
@@ -153,6 +163,8 @@ class Case:
 
     def check(self, actual: Any, expected: Any) -> None:
         """Asserts that a backend's output (a sequence when the primitive has several) is the reference's within `ulps`."""
+        if self.row.canonical is not None:
+            actual, expected = self.row.canonical(actual), self.row.canonical(expected)
         pairs = zip(actual, expected, strict=True) if self.row.primitive.multiple else [(actual, expected)]
         for a, e in pairs:
             compare(np.asarray(a), np.asarray(e), self.row.ulps, isinstance(self.row.primitive.lowering, Elementwise), self.id)
@@ -164,7 +176,8 @@ def compare(actual: np.ndarray, expected: np.ndarray, ulps: float, each: bool, w
     if not dtypes.is_inexact(expected.dtype) or ulps == 0:
         same(actual, expected, what)
         return
-    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    wide = np.complex128 if dtypes.is_complex(expected.dtype) else np.float64
+    a, e = actual.astype(wide), expected.astype(wide)
     info = np.finfo(np.float32) if expected.dtype == dtypes.bfloat16 else np.finfo(expected.dtype)
     eps = 2.0**-7 if expected.dtype == dtypes.bfloat16 else float(info.eps)
     finite = np.isfinite(e)

@@ -25,6 +25,7 @@ from primitive_cases import (
     Draw,
     Row,
     between,
+    cast,
     distinct,
     integers,
     normal,
@@ -66,12 +67,13 @@ def row(
     ulps: float = 0,
     backward: bool = True,
     label: str = "",
+    canonical: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]] | None = None,
     params: Callable[[Any], Mapping[str, Any]] | None = None,
     **constant: Any,
 ) -> None:
     """Enters a row; a bare shape is an `Arg` with normally distributed values."""
     given = tuple(Arg(a) if isinstance(a, tuple) else a for a in args)
-    ROWS.append(Row(name, given, params or constant, dtypes, moving, ulps, backward, label))
+    ROWS.append(Row(name, given, params or constant, dtypes, moving, ulps, backward, label, canonical))
 
 
 @functools.cache
@@ -122,9 +124,46 @@ def _elementwise(name: str) -> None:
         for i in range(scalar.arity):
             mixed = [() if k == i else (2, 5) for k in range(scalar.arity)]
             row(name, *args(mixed, draws), dtypes=shorts[-1:], **how)
+    if dtypes.complex64 in scalar.dtypes:
+        _complex(name, args, draws, how)
     extreme = [d if name == "pow" and "f64" not in shorts else special for d in draws]
     row(name, *args([(67,)] * scalar.arity, extreme), dtypes=shorts, ulps=how["ulps"], moving=(), label="special")
 
+
+COMPLEX = ("c64", "c128")
+# Complex numbers are compared by the modulus of the difference. Tolerances in ulp of the result's modulus; 0: the same bits.
+_COMPLEX_ULPS = dict.fromkeys("add sub mul neg eq ne select is_finite".split(), 0) | {
+    "pow": 64,
+    "tan": 8,
+    "tanh": 8,
+    "logistic": 16,
+}
+"""What is not here is within 4. `pow` loses |b log a| ulp, as the logarithm is rounded before it is multiplied."""
+
+
+def _complex(name: str, args: Callable[..., list[Arg]], draws: Sequence[Draw], how: dict[str, Any]) -> None:
+    arity, ulps = SCALARS[name].arity, _COMPLEX_ULPS.get(name, 4)
+    how = {**how, "ulps": ulps}
+    row(name, *args([(3, 7)] * arity, draws), dtypes=COMPLEX[1:], **how)
+    row(name, *args([(5, 129)] * arity, draws), dtypes=COMPLEX, ulps=ulps, moving=(), label="large")
+    if arity > 1:
+        row(name, *args([(2, 5)] * (arity - 1) + [()], draws), dtypes=COMPLEX[1:], **how)
+    if ulps == 0:  # the others are formulas of a hundred operations: other shapes would only take time to compile
+        row(name, *args([()] * arity, draws), dtypes=COMPLEX[1:], **how)
+        row(name, *args([(0, 4)] * arity, draws), dtypes=COMPLEX[:1], **how)
+        row(name, *args([(67,)] * arity, [special] * arity), dtypes=COMPLEX, ulps=0, moving=(), label="special")
+
+
+for _name in ("real", "imag", "conj"):
+    for _shape in ((3, 7), (), (0, 4)):
+        row(_name, _shape, dtypes=COMPLEX)
+    row(_name, Arg((67,), special), dtypes=COMPLEX, moving=(), label="special")
+row("complex", (3, 7), (3, 7))
+row("complex", (), ())
+row("complex", (2, 5), ())
+row("complex", (), (2, 5))
+row("complex", (0, 4), (0, 4))
+row("complex", Arg((67,), special), Arg((67,), special), moving=(), label="special")
 
 for _name, _primitive in list(PRIMITIVES.items()):
     if isinstance(_primitive.lowering, Elementwise) and _name in SCALARS and _name not in ("convert", "bitcast"):
@@ -135,13 +174,22 @@ for _target in _TARGETS:
     _to = {"dtype": dtypes.FROM_SHORT[_target], "weak": False}
     row("convert", (3, 5), dtypes=_TARGETS, label=_target, **_to)
     row("convert", Arg((61,), special), dtypes=_TARGETS, moving=(), label=f"{_target}.special", **_to)
+for _target in ("bool", "i32", "f32", "f64", "c64", "c128"):
+    row(
+        "convert",
+        (3, 5),
+        dtypes=("i32", "f32", "f64", *COMPLEX),
+        label=f"{_target}.complex",
+        dtype=dtypes.FROM_SHORT[_target],
+        weak=False,
+    )
 row("convert", (0, 3), dtypes=REAL, dtype=dtypes.float32, weak=False)
 for _source, _target in (("f32", "i32"), ("u32", "f32"), ("f64", "u64"), ("bf16", "u16"), ("i8", "u8"), ("i16", "f16")):
     row("bitcast", Arg((3, 5), special), dtypes=(_source,), moving=(), dtype=dtypes.FROM_SHORT[_target], label=_target)
 row("bitcast", (), dtypes=("f32",), dtype=dtypes.int32)
 row("bitcast", (2, 0), dtypes=("f64",), dtype=dtypes.int64)
 row("stop_gradient", (3, 4), dtypes=ANY)
-row("stop_gradient", (), dtypes=REAL)
+row("stop_gradient", (), dtypes=(*REAL, *COMPLEX))
 row("stop_gradient", (0,), dtypes=REAL)
 
 # --- shape ----------------------------------------------------------------------------------------
@@ -196,6 +244,15 @@ row("iota", dtypes=("i8", "u16", "f16"), params=lambda d: {"shape": (300,), "dty
 row("iota", dtypes=("i32",), params=lambda d: {"shape": (0, 2), "dtype": d, "axis": 0})
 row("iota", dtypes=("i64",), params=lambda d: {"shape": (2, 1, 3), "dtype": d, "axis": 1})
 
+row("broadcast", (2, 1), dtypes=COMPLEX, shape=(2, 3, 5), axes=(0, 2))
+row("reshape", (6, 4), dtypes=COMPLEX, shape=(2, 3, 2, 2))
+row("transpose", (2, 3, 4), dtypes=COMPLEX, permutation=(2, 0, 1))
+row("flip", (3, 4), dtypes=COMPLEX, axes=(0,))
+row("slice", (5, 7), dtypes=COMPLEX, start=(1, 2), limit=(4, 7), stride=(1, 2))
+row("pad", (3, 4), (), dtypes=COMPLEX, config=((0, 1, 2), (2, 0, 1)))
+row("concatenate", (2, 3), (4, 3), dtypes=COMPLEX, axis=0)
+row("iota", dtypes=COMPLEX, params=lambda d: {"shape": (3, 5), "dtype": d, "axis": 1})
+
 # --- reductions -----------------------------------------------------------------------------------
 
 _reductions: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
@@ -211,6 +268,12 @@ for _shape, _axes in _reductions:
     for _name in ("reduce_and", "reduce_or"):
         row(_name, _shape, dtypes=("bool",), axes=_axes)
 row("reduce_prod", Arg((5, 6), zeros_among), ulps=64, axes=(1,), label="zeros")
+for _shape, _axes in (((3, 4, 5), (0, 2)), ((7,), (0,)), ((0, 3), (0,)), ((65, 130), (1,))):
+    row("reduce_sum", _shape, dtypes=COMPLEX, ulps=16, axes=_axes)
+    row("reduce_prod", Arg(_shape, between(0.4, 0.9)), dtypes=COMPLEX, ulps=64, axes=_axes)
+for _reverse in (False, True):
+    row("cumsum", (4, 9), dtypes=COMPLEX, ulps=32, axis=1, reverse=_reverse)
+    row("cumprod", Arg((4, 9), between(0.4, 0.9)), dtypes=COMPLEX, ulps=64, axis=1, reverse=_reverse)
 for _name in ("reduce_max", "reduce_min"):
     row(_name, Arg((9, 5), special), dtypes=(*NUMBERS, "bool"), moving=(), axes=(1,), label="special")
     row(_name, Arg((9, 5), ties), dtypes=NUMBERS, moving=(), axes=(0,), label="ties")
@@ -250,6 +313,7 @@ for _a, _b, _contract, _batch in (
     ((33, 70), (70, 51), ((1,), (0,)), ((), ())),
     ((1, 129), (129, 65), ((1,), (0,)), ((), ())),
 ):
+    row("dot_general", _a, _b, dtypes=COMPLEX, ulps=64, contract=_contract, batch=_batch)
     row("dot_general", _a, _b, dtypes=NUMBERS if len(_a) in (2, 3) else REAL, ulps=32, contract=_contract, batch=_batch)
 
 
@@ -265,7 +329,7 @@ def _conv_rows(
 
 _one, _none = (1, 1), ((0, 0), (0, 0))
 _conv_rows((2, 5, 6, 3), (3, 3, 3, 4), _one, ((1, 1), (1, 1)), _one, _one, 1, (*FLOATS, "i32"))
-_conv_rows((2, 7, 6, 4), (3, 2, 2, 6), (2, 1), ((1, 0), (2, 1)), _one, _one, 2, REAL)
+_conv_rows((2, 7, 6, 4), (3, 2, 2, 6), (2, 1), ((1, 0), (2, 1)), _one, _one, 2, (*REAL, *COMPLEX))
 _conv_rows((1, 6, 5, 2), (2, 3, 2, 3), (1, 2), ((1, 2), (0, 1)), (2, 1), (1, 2), 1, REAL)
 _conv_rows((2, 7, 6, 4), (2, 2, 1, 8), _one, ((-1, 1), (2, -2)), (1, 3), (3, 1), 4, REAL)
 _conv_rows((3, 8, 2), (3, 2, 5), (3,), ((1, 1),), (1,), (2,), 1, REAL)
@@ -306,6 +370,8 @@ for _op in ("max", "min"):
         row("window_select", Arg((6, 9), _draw), (6, 9), dtypes=FLOATS, moving=(), label=_label, op=_op, **_how)
         row("window_scatter", Arg((6, 9), _draw), (6, 5), dtypes=FLOATS, moving=(), ulps=16, label=_label, op=_op, **_how)
 
+row("window_sum", (6, 7), dtypes=COMPLEX, ulps=16, window=(2, 3), strides=(2, 2), padding=((0, 0), (1, 1)), dilation=(1, 1))
+
 # --- indexing -------------------------------------------------------------------------------------
 
 _indexings: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]] = [
@@ -330,6 +396,23 @@ for _shape, _batch_shape, _axes, _size in _indexings:
                 "scatter", *_values, dtypes=_shorts, label=f"{_op}.{_mode}",
                 ulps=16 if _op in ("add", "mul") else 0, axes=_axes, mode=_mode, op=_op,
             )  # fmt: skip
+_index = Arg((6, 1), integers(0, 5), "i32")
+row("gather", (5, 4), _index, dtypes=COMPLEX, axes=(0,), mode="raise", fill=0)
+row("gather", (5, 4), Arg((6, 1), integers(-2, 8), "i32"), dtypes=COMPLEX, axes=(0,), mode="fill", fill=3)
+for _op in ("set", "add", "mul"):
+    _draw = between(0.6, 1.0) if _op == "mul" else normal
+    row(
+        "scatter",
+        Arg((5, 4), _draw),
+        _index,
+        Arg((6, 4), _draw),
+        dtypes=COMPLEX,
+        label=_op,
+        ulps=16,
+        axes=(0,),
+        mode="raise",
+        op=_op,
+    )
 for _short in ("u8", "i64", "u64", "i8"):
     row("gather", (5, 3), Arg((4, 1), integers(0, 5), _short), dtypes=("f32",), label=_short, axes=(0,), mode="raise", fill=0)
 row("gather", (5, 3), Arg((4, 1), integers(0, 5), "i32"), dtypes=REAL, label="nan", axes=(0,), mode="fill", fill=float("nan"))
@@ -347,6 +430,9 @@ for _shape, _sizes in _starts:
     _at = [Arg((), integers(-3, 8), "i32") for _ in _shape]
     row("dynamic_slice", _shape, *_at, dtypes=ANY if _shape == (5, 7) else REAL, sizes=_sizes)
     row("dynamic_update_slice", _shape, _sizes, *_at, dtypes=ANY if _shape == (5, 7) else REAL)
+_at = [Arg((), integers(-3, 8), "i32")] * 2
+row("dynamic_slice", (5, 7), *_at, dtypes=COMPLEX, sizes=(2, 3))
+row("dynamic_update_slice", (5, 7), (2, 3), *_at, dtypes=COMPLEX)
 row("dynamic_slice", (300,), Arg((), integers(0, 250), "u8"), dtypes=("f32",), sizes=(5,))
 row("dynamic_update_slice", (300,), (5,), Arg((), integers(0, 250), "u64"), dtypes=("f32",))
 
@@ -359,12 +445,137 @@ row("sort", Arg((5, 23), special), Arg((5, 23), integers(0, 99), "i32"), dtypes=
     axis=1, num_keys=1, label="special")  # fmt: skip
 row("sort", Arg((6, 11), ties), Arg((6, 11), ties), Arg((6, 11), integers(0, 99), "i32"), dtypes=("f32", "u8"), moving=(),
     axis=1, num_keys=2, label="ties")  # fmt: skip
+row("sort", (5, 23), dtypes=COMPLEX, axis=1, num_keys=1)
+for _draw in (ties, special):
+    row("sort", Arg((5, 23), _draw), (5, 23), Arg((5, 23), integers(0, 99), "i32"), dtypes=COMPLEX, moving=(),
+        axis=1, num_keys=1, label="keys")  # fmt: skip
 _key = integers(0, 2**32)
 for _width in (8, 16, 32, 64):
     row("random_bits", Arg((2,), _key, "u32"), dtypes=("u32",), label=str(_width), shape=(3, 5), width=_width)
     row("random_bits", Arg((3, 2), _key, "u32"), dtypes=("u32",), label=str(_width), shape=(131,), width=_width)
 row("random_bits", Arg((2, 1, 2), _key, "u32"), dtypes=("u32",), shape=(), width=32)
 row("random_bits", Arg((2,), _key, "u32"), dtypes=("u32",), shape=(0, 3), width=32)
+
+# --- linear algebra and Fourier transforms --------------------------------------------------------
+
+FIELDS = (*REAL, *COMPLEX)
+
+
+def _adjoint(x: np.ndarray) -> np.ndarray:
+    return np.swapaxes(x.conj(), -1, -2)
+
+
+def definite(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
+    """Hermitian positive definite matrices with eigenvalues that lie apart, and any numbers above their diagonals."""
+    x = normal(rng, shape, dtype)
+    n = shape[-1]
+    q = np.linalg.qr(x)[0] if x.size else x
+    below = np.tril((q * np.arange(1.0, n + 1)) @ _adjoint(q))
+    below = below - 1j * np.diagonal(below.imag, 0, -2, -1)[..., None] * np.eye(n) if dtypes.is_complex(dtype) else below
+    return cast(below + np.triu(x, 1), dtype)
+
+
+def solvable(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
+    """Square matrices far from singular, whose triangles are, too."""
+    x = np.asarray(rng.uniform(-0.5, 0.5, shape), dtype)
+    return cast(x + (np.arange(shape[-1]) % 3 + 1.5) * np.eye(shape[-1]), dtype)
+
+
+def order(rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
+    """A permutation along the last axis."""
+    return np.asarray(rng.permuted(np.broadcast_to(np.arange(shape[-1]), shape), axis=-1), dtype)
+
+
+def _interleaved(draw: Draw, rng: np.random.Generator, shape: tuple[int, ...], dtype: dtypes.DType) -> np.ndarray:
+    """Complex numbers of a draw, as pairs along the last axis."""
+    z = draw(rng, shape[:-1], dtypes.complex_of(dtype))
+    return np.stack([z.real, z.imag], -1)
+
+
+def _turned(v: np.ndarray) -> np.ndarray:
+    """Columns, each with a phase that makes its largest element positive."""
+    if v.size == 0:
+        return v
+    top = np.take_along_axis(v, np.argmax(np.abs(v), -2, keepdims=True), -2)
+    return np.asarray(v / np.where(top == 0, 1, top / np.where(top == 0, 1, np.abs(top))))
+
+
+def _vectors(outs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    w, *v = outs
+    return [w, *map(_turned, v)]
+
+
+def _singular(outs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Singular values, and what the singular vectors span: single ones, and all that belong to a value."""
+    u, s, vh = outs
+    k = s.shape[-1]
+    rest = [x @ _adjoint(x) for x in (u[..., k:], _adjoint(vh)[..., k:])]
+    parts = np.swapaxes(u[..., :k], -1, -2)[..., None] * vh[..., :k, None, :]
+    return [np.concatenate([x.reshape(-1) for x in (parts, *rest)]), s, np.zeros(())]
+
+
+for _shape in ((4, 4), (2, 3, 3), (1, 1), (0, 0), (0, 2, 2), (33, 33)):
+    _wide = FIELDS if _shape in ((4, 4), (0, 0)) else REAL
+    row("cholesky", Arg(_shape, definite), dtypes=_wide, ulps=64)
+    for _flag in (True, False):
+        _both = {"dtypes": _wide, "ulps": 256, "canonical": _vectors, "vectors": _flag}
+        row("eigh", Arg(_shape, definite), moving=None if _flag and _wide is REAL else (), **_both)
+        if _shape != (33, 33):  # the order of so many eigenvalues, some of them close, hangs on the last bits
+            row("eig", Arg(_shape, solvable), moving=None if _flag else (), **_both | {"ulps": 8192})
+row("cholesky", (3, 3), dtypes=FIELDS, moving=(), label="indefinite")
+for _shape in ((4, 4), (2, 5, 3), (3, 5), (1, 1), (0, 3), (3, 0), (0, 2, 3), (37, 20)):
+    _wide = FIELDS if len(_shape) == 2 and max(_shape) < 6 else REAL
+    row("lu", _shape, dtypes=_wide, ulps=1024)
+    for _flag in (True, False):
+        _still = () if _flag and _shape[-2] > _shape[-1] else None
+        row("qr", _shape, dtypes=_wide, ulps=256, moving=_still, full_matrices=_flag)
+        _still = None if _wide is REAL and not _flag and _shape != (37, 20) else ()
+        row("svd", _shape, dtypes=_wide, ulps=512, moving=_still, canonical=_singular, full_matrices=_flag, compute_uv=True)
+    row("svd", _shape, dtypes=_wide, ulps=64, moving=(), full_matrices=False, compute_uv=False)
+for _matrix, _right in (
+    ((4, 4), (4, 2)),
+    ((2, 3, 3), (2, 3, 1)),
+    ((1, 1), (1, 3)),
+    ((0, 0), (0, 2)),
+    ((3, 3), (3, 0)),
+    ((30, 30), (30, 7)),
+):
+    for _left, _lower, _turn, _conj, _unit in (
+        (True, True, False, False, False), (True, False, True, False, True), (False, True, True, True, False),
+        (False, False, False, False, True),
+    ):  # fmt: skip
+        _shape = _right if _left else (*_right[:-2], _right[-1], _right[-2])
+        row(
+            "triangular_solve", Arg(_matrix, solvable), _shape, dtypes=FIELDS if _matrix == (4, 4) else REAL, ulps=256,
+            left_side=_left, lower=_lower, transpose_a=_turn, conjugate_a=_conj, unit_diagonal=_unit,
+        )  # fmt: skip
+    for _turn, _conj in ((False, False), (True, False), (True, True)):
+        row(
+            "lu_solve", Arg(_matrix, solvable), Arg(_matrix, solvable), Arg(_matrix[:-1], order, "i32"), _right, moving=(3,),
+            dtypes=FIELDS if _matrix == (4, 4) else REAL, ulps=512, transpose_a=_turn, conjugate_a=_conj,
+        )  # fmt: skip
+for _shape in ((3, 3), (2, 3, 3), (0, 0)):
+    row("sqrtm", Arg(_shape, solvable), dtypes=FIELDS, ulps=64)
+    row("schur", Arg(_shape, solvable), dtypes=FIELDS, ulps=64, moving=())
+    row("hessenberg", Arg(_shape, solvable), dtypes=FIELDS, ulps=64, moving=())
+    row("sylvester", Arg(_shape, solvable), Arg((*_shape[:-2], 2, 2), solvable), (*_shape[:-1], 2), dtypes=FIELDS, ulps=64)
+_parts: dict[str, Any] = {"moving": (), "ulps": 256, "backward": False}
+row("interleaved", Arg((2, 3, 3, 2), lambda *how: _interleaved(definite, *how)), operation="cholesky", parts=(True,), **_parts)
+row("interleaved", (2, 5, 3, 2), operation="lu", parts=(True,), **_parts)
+row("interleaved", (3, 4), operation="fft", parts=(False,), kind="rfft", lengths=(4,), label="fft", **_parts)
+for _shape, _lengths in (
+    ((7,), (7,)),
+    ((3, 8), (8,)),
+    ((2, 4, 5), (4, 5)),
+    ((1, 1), (1,)),
+    ((0, 4), (4,)),
+    ((2, 3, 4, 2), (3, 4, 2)),
+):
+    _half = (*_shape[:-1], _lengths[-1] // 2 + 1)
+    row("fft", _shape, dtypes=COMPLEX, ulps=16, label="fft", kind="fft", lengths=_lengths)
+    row("fft", _shape, dtypes=COMPLEX, ulps=16, label="ifft", kind="ifft", lengths=_lengths)
+    row("fft", _shape, dtypes=REAL, ulps=16, label="rfft", kind="rfft", lengths=_lengths)
+    row("fft", _half, dtypes=COMPLEX, ulps=16, label="irfft", kind="irfft", lengths=_lengths)
 
 # --- programs inside ------------------------------------------------------------------------------
 
@@ -404,7 +615,11 @@ def _while_params(d: dtypes.DType) -> dict[str, Any]:
     return {"cond": cond, "body": step, "n_cond": 1, "n_body": 1}
 
 
-row("jit", (3, 4), (3, 4), ulps=8, params=_jit_params)
+row("jit", (3, 4), (3, 4), dtypes=(*REAL, *COMPLEX), ulps=8, params=_jit_params)
+row("cond", Arg((), integers(1, 2), "i32"), (5,), (5,), dtypes=COMPLEX, ulps=8, params=_cond_params)
+row("scan", (3,), (3,), (4, 3), dtypes=COMPLEX, ulps=64, params=functools.partial(_scan_params, length=4, reverse=False))
+_count = Arg((), integers(3, 4), "i32"), Arg((4,)), Arg((), integers(0, 1), "i32"), Arg((4,))
+row("while", *_count, dtypes=COMPLEX, ulps=64, backward=False, params=_while_params)
 for _choice in (-1, 0, 1, 2, 7):
     row("cond", Arg((), integers(_choice, _choice + 1), "i32"), (5,), (5,), ulps=8, label=str(_choice), params=_cond_params)
 for _length in (0, 1, 4):
@@ -423,7 +638,57 @@ def _python(x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
 
 
 def _callback_params(d: dtypes.DType) -> dict[str, Any]:
-    return {"function": _python, "out_types": (Type((5,), d), Type((), dtypes.bool_)), "effect": None, "name": "python"}
+    return {
+        "function": _python,
+        "out_types": (Type((5,), d), Type((), dtypes.bool_)),
+        "effect": None,
+        "name": "python",
+        "vmap_method": "sequential",
+    }
 
 
-row("callback", (5,), (), params=_callback_params)
+row("callback", (5,), (), moving=(), params=_callback_params)
+
+row("barrier", (3,), (2, 0), (), dtypes=(*ANY, *COMPLEX))
+row("name", (2, 3), dtypes=(*ANY, *COMPLEX), params=lambda d: {"name": "hidden"})
+
+
+def _checkpoint_params(d: dtypes.DType, prevent_cse: bool) -> dict[str, Any]:
+    program = _program(lambda x, y: [ew.mul(ew.sin(x), ew.exp(y)), ew.add(x, x)], ((3, 4), d), ((3, 4), d))
+    return {"program": program, "policy": None, "prevent_cse": prevent_cse}
+
+
+for _prevent in (False, True):
+    row(
+        "checkpoint", (3, 4), (3, 4), dtypes=(*REAL, *COMPLEX), ulps=8, label="fenced" if _prevent else "",
+        params=functools.partial(_checkpoint_params, prevent_cse=_prevent),
+    )  # fmt: skip
+
+
+def _product_rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    (x, y), (x_dot, y_dot) = primals, tangents
+    return [ew.mul(ew.sin(x), y)], [ew.add(ew.mul(ew.mul(ew.cos(x), y), x_dot), ew.mul(ew.sin(x), y_dot))]
+
+
+def _custom_params(d: dtypes.DType) -> dict[str, Any]:
+    program = _program(lambda x, y: [ew.mul(ew.sin(x), y)], ((3,), d), ((3,), d))
+    return {"program": program, "rule": _product_rule, "closed": 0}
+
+
+row("custom_jvp", (3,), (3,), dtypes=(*REAL, *COMPLEX), ulps=8, params=_custom_params)
+
+
+def _solve_params(d: dtypes.DType) -> dict[str, Any]:
+    # x[0] + 2 x[1] = b, and its transpose the other way round.
+    two = np.asarray(2, d)
+    matvec = _program(lambda x, y: [ew.add(x, ew.mul(two, y)), y], ((4,), d), ((4,), d))
+    vecmat = _program(lambda x, y: [x, ew.add(y, ew.mul(two, x))], ((4,), d), ((4,), d))
+    solve = _program(lambda b, c: [ew.sub(b, ew.mul(two, c)), c], ((4,), d), ((4,), d))
+    other = _program(lambda b, c: [b, ew.sub(c, ew.mul(two, b))], ((4,), d), ((4,), d))
+    return {"matvec": matvec, "vecmat": vecmat, "solve": solve, "transpose_solve": other, "counts": (0, 0, 0, 0)}
+
+
+row("custom_linear_solve", (4,), (4,), dtypes=(*REAL, *COMPLEX), ulps=8, params=_solve_params)
+
+OWN_TESTS = {"custom_vjp": "test_custom.py", "custom_tangent": "test_custom.py"}
+"""Primitives that no row can say: they have no forward mode, and their rules are Python functions. Each has tests of its own."""

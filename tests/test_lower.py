@@ -371,7 +371,7 @@ def test_an_index_out_of_bounds_is_recorded_with_what_a_user_needs() -> None:
         _, failure = run(routine, [np.zeros((3, 4), F4), np.array([[1], [4]], I4)])
         assert failure is not None
         site, values = failure
-        message = routine.sites[site].message.format(*values)
+        message = routine.sites[site].text(values)
         assert message.startswith("gather: index 4 is out of bounds for axis 1 of size 4")
 
 

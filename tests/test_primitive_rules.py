@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from primitive_cases import Arrays, Case, close, families, outputs, reference, small
+from primitive_cases import Arrays, Case, close, families, normal, outputs, reference, small
 from primitive_table import cases
 
 from fdl.tracer import dtypes, trace
@@ -25,7 +25,8 @@ from fdl.tracer.transforms.transpose import backward, transpose_program
 from fdl.tracer.transforms.vmap import batch_flat, batch_program
 
 CASES = cases()
-F64 = [c for c in CASES if c.dtype == dtypes.float64]
+PRECISE = (dtypes.float64, dtypes.complex128)
+F64 = [c for c in CASES if c.dtype in PRECISE]
 SMOOTH = [c for c in F64 if c.moving()]
 
 
@@ -42,15 +43,16 @@ def flat(case: Case) -> Callable[..., list[Any]]:
 
 def direction(case: Case, like: Sequence[np.ndarray], salt: str) -> Arrays:
     rng = np.random.default_rng(zlib.crc32((salt + case.id).encode()))
-    return [np.asarray(rng.normal(size=x.shape)).astype(x.dtype) for x in like]
+    return [normal(rng, x.shape, x.dtype) if dtypes.is_inexact(x.dtype) else np.zeros_like(x) for x in like]
 
 
 def dot(xs: Sequence[Any], ys: Sequence[Any]) -> float:
-    return float(sum(np.sum(as_numpy(x) * as_numpy(y)) for x, y in zip(xs, ys, strict=True)))
+    """The pairing of tangents and cotangents: the real part of the product, without a conjugate."""
+    return float(sum(np.sum(as_numpy(x) * as_numpy(y)).real for x, y in zip(xs, ys, strict=True)))
 
 
 def is_smooth(x: Any) -> bool:
-    return type_of(x).dtype == dtypes.float64
+    return type_of(x).dtype in PRECISE
 
 
 # --- derivatives ----------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def test_reverse_mode_is_the_adjoint_of_forward_mode(group: list[Case]) -> None:
         assert forward == pytest.approx(reverse, rel=1e-9, abs=1e-9), case.id
 
 
-@families([c for c in CASES if c.row.args and c.dtype in (dtypes.float64, dtypes.int32, dtypes.uint32)])
+@families([c for c in CASES if c.row.args and c.dtype in (*PRECISE, dtypes.int32, dtypes.uint32)])
 def test_rules_record_programs_without_constants(group: list[Case]) -> None:
     """Under `jit` the rules are traced: arrays that they made by themselves would be captured as constants."""
     for case in group:
@@ -275,9 +277,9 @@ def _stacked(case: Case, axes: Sequence[int | None], size: int) -> Arrays:
 
 
 BATCHED = [
-    c for c in CASES if c.row.args and small(c) and c.dtype in (dtypes.float64, dtypes.uint32, dtypes.bool_, dtypes.int32)
+    c for c in CASES if c.row.args and small(c) and c.dtype in (*PRECISE, dtypes.uint32, dtypes.bool_, dtypes.int32)
 ]  # fmt: skip
-BATCHED = [c for c in BATCHED if c.dtype == dtypes.float64 or dtypes.SHORT[dtypes.float64] not in c.row.dtypes]
+BATCHED = [c for c in BATCHED if c.dtype in PRECISE or dtypes.SHORT[dtypes.float64] not in c.row.dtypes]
 
 
 @families(BATCHED)
@@ -297,7 +299,7 @@ def test_batch_rule_is_a_loop_over_lanes(group: list[Case]) -> None:
                 for i in range(size):
                     got, expected = _lane(y, a, i), lanes[i][k]
                     assert got.shape == np.shape(expected) and got.dtype == expected.dtype, (case.id, axes, y.shape, a)
-                    if dtypes.is_float(got.dtype):
+                    if dtypes.is_inexact(got.dtype):
                         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9, err_msg=f"{case.id} {axes}")
                     else:
                         np.testing.assert_array_equal(got, expected, err_msg=f"{case.id} {axes}")
@@ -323,7 +325,7 @@ def test_vmap_of_reverse_mode(group: list[Case]) -> None:
     """The batch rules of what derivatives are made of: gradients mapped over all inputs, against gradients one by one."""
     for case in group[:40]:
         moving, size = case.moving(), 2
-        w = direction(case, [np.asarray(y, np.float64) for y in reference(case, case.inputs())], "w")
+        w = direction(case, [np.asarray(y, np.result_type(y, np.float64)) for y in reference(case, case.inputs())], "w")
 
         def gradient(*xs: Any, case: Case = case, moving: Any = moving, w: Arrays = w) -> list[Any]:
             _, linear = linearize_flat(flat(case), xs, [i in moving for i in range(len(xs))])

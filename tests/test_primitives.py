@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from primitive_cases import Case, close, families, outputs, reference, same, small
-from primitive_table import ROWS, cases
+from primitive_table import OWN_TESTS, ROWS, cases
 from scipy import signal
 
 from fdl.tracer import dtypes
 from fdl.tracer.errors import DTypeError, IndexOutOfBoundsError, MissingRuleError, ShapeError
 from fdl.tracer.ir import Type
 from fdl.tracer.ops import contract, convolve, elementwise, index, order, random, reduce, shape, window
+from fdl.tracer.ops.collectives import COLLECTIVES
 from fdl.tracer.primitive import PRIMITIVES, View
 from fdl.tracer.trace import infer
 
@@ -28,15 +29,18 @@ F64 = [c for c in CASES if c.dtype == dtypes.float64]
 
 
 def test_every_primitive_has_a_row() -> None:
-    missing = sorted(set(PRIMITIVES) - {r.name for r in ROWS})
+    # A collective is gone when a program runs, having no meaning outside a vmap: test_collectives has them all.
+    missing = sorted(set(PRIMITIVES) - {r.name for r in ROWS} - COLLECTIVES - set(OWN_TESTS))
     assert not missing, f"primitives without a row in tests/primitive_table.py: {missing}"
 
 
 def test_every_differentiable_primitive_is_checked() -> None:
     moving = {c.row.name for c in F64 if any(not a.dtype for a in c.row.args)}
-    unchecked = {n for n, p in PRIMITIVES.items() if p.jvp is not None and n in moving} - {
-        c.row.name for c in F64 if c.moving()
-    }
+    unchecked = (
+        {n for n, p in PRIMITIVES.items() if p.jvp is not None and n in moving}
+        - {c.row.name for c in F64 if c.moving()}
+        - {"callback"}
+    )  # whose derivative is an error
     assert not unchecked, f"primitives with a jvp rule and no float64 row with moving inputs: {sorted(unchecked)}"
 
 
@@ -58,13 +62,19 @@ def test_reference_has_the_inferred_type(group: list[Case]) -> None:
             same(x, copy, f"{case.id}: the reference wrote to its input")
 
 
-@families([c for c in CASES if c.row.args and not (set(c.params()) & {"program", "branches", "body"})])
+@families([c for c in CASES if c.row.args and not (set(c.params()) & {"program", "branches", "body", "solve"})])
 def test_result_is_weak_when_all_operands_are(group: list[Case]) -> None:
     case = group[0]
     inputs = [Type(x.shape, x.dtype, weak=x.dtype != dtypes.bool_) for x in case.inputs()]
     fixed = {"convert", "bitcast", "callback", "random_bits", "window_select", "window_scatter", "argmax", "argmin"}
     for t in infer(case.row.primitive, inputs, case.params()):
-        like_operands = t.dtype == inputs[-1].dtype or t.dtype == inputs[0].dtype
+        like_operands = t.dtype in (inputs[-1].dtype, inputs[0].dtype) or case.row.name in (
+            "real",
+            "imag",
+            "complex",
+            "eig",
+            "sqrtm",
+        )
         assert t.weak == (case.row.name not in fixed and like_operands and t.dtype != dtypes.bool_), case.id
 
 
