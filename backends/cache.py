@@ -60,13 +60,19 @@ def digest(*parts: str | bytes) -> str:
 
 
 @functools.cache
+def generator() -> str:
+    """What turns LLVM IR into objects, and for what kind of machine."""
+    return f"{platform.machine()} {sys.platform} llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info}"
+
+
+@functools.cache
 def fingerprint() -> str:
-    """The digest of what every object depends on: fdl's own sources, the code generator's version, the machine's kind.
+    """The digest of what the object of a program depends on besides the program: fdl's own sources, and the code generator.
 
     Sources count by name, size and time of change: reading them all would cost more than a hit saves.
     """
     root = Path(__file__).resolve().parent
-    facts: list[str] = [platform.machine(), sys.platform, llvmlite.__version__, str(llvm.llvm_version_info)]
+    facts: list[str] = [generator()]
     for folder in (root, root.parent / "tracer"):
         for path in sorted(folder.rglob("*.py")):
             found = path.stat()

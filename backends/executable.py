@@ -27,14 +27,15 @@ from fdl.tracer.passes.simplify import simplify
 from fdl.tracer.primitive import Primitive
 
 from .llvm import callpath, cost, locks, pool, runtime
-from .llvm.run import Native, native
+from .llvm.run import Native, module_of
 from .llvm.target import Target, host
-from .loops.ir import Const, For, Routine, While, walk
+from .loops.ir import Const, For, Routine, Site, While, walk
 from .loops.lower import callback_equations, host_function
 from .loops.pipeline import reusing
 from .loops.plan import Plan
 from .loops.reuse import Reuse
 from .reference import ReferenceExecutable
+from .stored import Compiled, compiled
 
 LONG_US = 20.0
 
@@ -56,18 +57,37 @@ class NativeExecutable:
     def __init__(self, program: Program, target: Target | None = None, donated: Sequence[int] = ()) -> None:
         self.program = program
         self.target = target or host()
-        self.routine: Routine
-        self.plan: Plan
-        self.reuse: Reuse
-        simplified = real_program(simplify(program))
-        self.callbacks = callback_equations(simplified)
-        self.routine, self.plan, self.reuse = reusing(simplified, donated)
-        self.native: Native = native(self.routine, self.plan.offsets, self.target)
-        self.is_long = _is_long(self.routine)
+        self.donated = tuple(donated)
+        self.compiled: Compiled = compiled(program, self.target, self.donated, self._compile)
+        self.native = Native(self.compiled.module)
+        self.callbacks: list[Equation] = callback_equations(self._simplified) if self.compiled.callbacks else []
         self.callback: runtime.Callback | None = None
         if self.callbacks:
             self.callback = runtime.Callback(functools.partial(_call_back, self.callbacks))
         self._flat: Any = None
+
+    def _compile(self) -> Compiled:
+        routine, plan, reuse = self._planned
+        module = module_of(routine, plan.offsets, self.target)
+        return Compiled(module, routine.sites, reuse.over, _is_long(routine), len(callback_equations(self._simplified)))
+
+    @functools.cached_property
+    def _simplified(self) -> Program:
+        return real_program(simplify(self.program))
+
+    @functools.cached_property
+    def _planned(self) -> tuple[Routine, Plan, Reuse]:
+        return reusing(self._simplified, self.donated)
+
+    @property
+    def routine(self) -> Routine:
+        """The loop IR that the code was made from."""
+        return self._planned[0]
+
+    @property
+    def plan(self) -> Plan:
+        """The memory plan."""
+        return self._planned[1]
 
     def __call__(self, arrays: Sequence[Any], max_threads: int = 0) -> list[Array]:
         """The outputs of the program for its inputs, then its constants; an Array for each."""
@@ -88,13 +108,13 @@ class NativeExecutable:
         variables = (*self.program.inputs, *self.program.constants)
         inputs = [dense(x, v.type.dtype) for x, v in zip(arrays, variables, strict=True)]
         outputs = [pool.empty(t.shape, t.dtype) for t in self.program.out_types]
-        for k, source in self.reuse.over.items():
+        for k, source in self.compiled.over.items():
             np.copyto(outputs[k], inputs[source])
             inputs[source] = outputs[k]
         callback = functools.partial(_call_back, self.callbacks) if self.callbacks else None
         outcome = self.native.call(inputs, outputs, callback=callback, max_threads=max_threads)
         if outcome.status != runtime.OK:
-            raise failure(self.routine, outcome.status, outcome.site, outcome.values)
+            raise failure(self.compiled.sites, outcome.status, outcome.site, outcome.values)
         return [Array(o, t.weak) for o, t in zip(outputs, self.program.out_types, strict=True)]
 
 
@@ -109,10 +129,10 @@ def _is_long(routine: Routine) -> bool:
     return sum(cost.statement(s) for s in routine.body) > LONG_US * cost.CYCLES_PER_US
 
 
-def failure(routine: Routine, status: int, site: int | None, values: tuple[int, ...]) -> BaseException:
+def failure(sites: Sequence[Site], status: int, site: int | None, values: tuple[int, ...]) -> BaseException:
     """The exception for a call that did not end well."""
     if status == runtime.FAILED and site is not None:
-        s = routine.sites[site]
+        s = sites[site]
         return IndexOutOfBoundsError(s.text(values) + at(s.source))
     return StoppedError("the compiled call was stopped before it ended: its results are lost")
 
@@ -158,23 +178,23 @@ def compile_program(program: Program, backend: str = "llvm", donated: Sequence[i
 
 def _entry(executable: NativeExecutable, types: Sequence[Type], **fields: Any) -> callpath.Entry:
     """An entry that runs an executable for outputs of the given types; `fields` are what depends on how it is called."""
-    over = executable.reuse.over
+    over = executable.compiled.over
     outputs = tuple(callpath.Output(t.dtype, t.shape, t.weak, over.get(k)) for k, t in enumerate(types))
     return callpath.Entry(
         address=executable.native.entry,
         outputs=outputs,
         arena_bytes=executable.native.arena_bytes,
-        release=executable.is_long,
+        release=executable.compiled.is_long,
         callback=0 if executable.callback is None else executable.callback.address,
         # The executable itself may own the caller: not it, but what the entry's addresses point into is kept alive.
-        on_failure=functools.partial(_raise_failure, executable.routine, executable.callback),
+        on_failure=functools.partial(_raise_failure, executable.compiled.sites, executable.callback),
         owner=(executable.native, executable.callback),
         **fields,
     )
 
 
 def _raise_failure(
-    routine: Routine,
+    sites: Sequence[Site],
     callback: runtime.Callback | None,
     entry: callpath.Entry,
     status: int,
@@ -182,7 +202,7 @@ def _raise_failure(
     values: tuple[int, int, int],
 ) -> Any:
     error = callback.take_exception() if callback is not None and status == runtime.RAISED else None
-    raise error or failure(routine, status, site, values)
+    raise error or failure(sites, status, site, values)
 
 
 def flat_caller(executable: NativeExecutable, types: Sequence[Type], consumed: Mapping[int, str] | None = None) -> Any:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+
+# What a test compiles is compiled by it: objects from an earlier run would hide what is broken. Processes inherit it.
+os.environ["FDL_CACHE_DIR"] = ""
 
 # Examples are derived from the test alone, and none are remembered: a run depends on nothing but the code. No deadline
 # and no complaint about slow generation, since machines and their load differ.

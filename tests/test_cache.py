@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fdl
+import fdl.numpy as fnp
 from fdl.backends import cache
 from fdl.backends.cache import Entry, Store, digest
+from fdl.backends.executable import NativeExecutable
+from fdl.backends.llvm import engine
 
 ENTRY = Entry({"symbol": "f", "bytes": 64, "sites": [["m", "a.py:1", 3]]}, bytes(range(256)) * 4)
 KEY = digest("key")
@@ -129,6 +139,132 @@ class TestFolder:
         assert cache.default_folder() == tmp_path / "local" / "fdl" / "objects"
 
 
+class TestPrograms:
+    """Compiled programs through the store."""
+
+    @pytest.fixture
+    def made(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """A store of its own, and the number of each object that is compiled."""
+        monkeypatch.setenv("FDL_CACHE_DIR", "")
+        fdl.jit(fnp.linalg.cholesky)(np.eye(2))  # what a process compiles once is there now
+        monkeypatch.setenv("FDL_CACHE_DIR", str(tmp_path / "objects"))
+        made: list[int] = []
+        compile_object = engine.object_code
+
+        def counted(*args: Any, **kwargs: Any) -> bytes:
+            made.append(len(made))
+            return compile_object(*args, **kwargs)
+
+        monkeypatch.setattr(engine, "object_code", counted)
+        return made
+
+    def run(self, f: Callable[..., Any], *args: Any, donated: tuple[int, ...] = ()) -> Any:
+        """One output of `f` by an executable of its own."""
+        program = fdl.make_ir(f)(*args)
+        executable = NativeExecutable(program, donated=donated)
+        return executable([np.array(a) for a in args])[0]
+
+    def test_the_second_time_nothing_is_compiled(self, made: list[int]) -> None:
+        x = np.arange(6.0).reshape(2, 3)
+        f = lambda x: fnp.sum(fnp.tanh(x) @ x.T)  # noqa: E731
+        first = self.run(f, x)
+        assert len(made) == 1
+        assert float(self.run(f, x)) == float(first) and len(made) == 1
+
+    def test_other_programs_are(self, made: list[int]) -> None:
+        x = np.ones(4)
+        programs = [lambda x: x + 1.0, lambda x: x + 2.0, lambda x: x - 1.0, lambda x: x.astype(np.float32) + 1.0]
+        results = [self.run(f, x) for f in programs]
+        assert len(made) == len(programs)
+        assert [float(r[0]) for r in results] == [2.0, 3.0, 0.0, 2.0]
+        self.run(programs[0], np.ones(5))
+        assert len(made) == len(programs) + 1
+
+    def test_errors_name_their_lines(self, made: list[int]) -> None:
+        x, i = np.arange(4.0), np.array(9)
+        here = inspect.currentframe()
+        assert here is not None
+        start = here.f_lineno
+        one = lambda x, i: x[i]  # noqa: E731
+        two = lambda x, i: x[i]  # noqa: E731
+        for f, line in ((one, start + 1), (two, start + 2)) * 2:
+            with pytest.raises(fdl.tracer.errors.IndexOutOfBoundsError, match=f"(?s)index 9 .*test_cache.py:{line} "):
+                self.run(f, x, i)
+        assert len(made) == 2
+
+    def test_functions_that_are_called_back_are_this_process_own(self, made: list[int]) -> None:
+        for factor in (2.0, 3.0):
+            f = lambda x, k=factor: fdl.pure_callback(lambda v: v * k, x, x) + 1.0  # noqa: E731
+            np.testing.assert_array_equal(self.run(f, np.ones(3)), np.full(3, factor + 1.0))
+        assert len(made) == 1
+
+    def test_donated_inputs(self, made: list[int]) -> None:
+        x = np.arange(5.0)
+        for _ in range(2):
+            np.testing.assert_array_equal(self.run(lambda x: x * 2.0, x, donated=(0,)), x * 2)
+        np.testing.assert_array_equal(self.run(lambda x: x * 2.0, x), x * 2)
+        assert len(made) == 2
+
+    def test_linear_algebra(self, made: list[int]) -> None:
+        a = np.array([[4.0, 1.0], [1.0, 3.0]])
+        for _ in range(2):
+            np.testing.assert_allclose(self.run(fnp.linalg.cholesky, a), np.linalg.cholesky(a))
+        assert len(made) == 1
+
+    def test_a_damaged_entry_is_made_anew(self, made: list[int], tmp_path: Path) -> None:
+        f, x = (lambda x: x * 3.0), np.ones(3)
+        self.run(f, x)
+        for path in (tmp_path / "objects").glob("*.fdlobj"):
+            path.write_bytes(path.read_bytes()[:-5])
+        np.testing.assert_array_equal(self.run(f, x), x * 3)
+        assert len(made) == 2
+
+    def test_an_entry_of_another_shape_is_made_anew(self, made: list[int], tmp_path: Path) -> None:
+        f, x = (lambda x: x * 5.0), np.ones(3)
+        self.run(f, x)
+        (path,) = (tmp_path / "objects").glob("*.fdlobj")
+        found = Store(path.parent).get(path.stem)
+        assert found is not None
+        Store(path.parent).put(path.stem, Entry({"symbol": "f"}, found.code))
+        np.testing.assert_array_equal(self.run(f, x), x * 5)
+        assert len(made) == 2
+
+    def test_the_loop_ir_and_the_plan_can_still_be_seen(self, made: list[int]) -> None:
+        f, x = (lambda x: fnp.tanh(x @ x) @ x), np.ones((64, 64))
+        program = fdl.make_ir(f)(x)
+        one, two = NativeExecutable(program), NativeExecutable(program)
+        assert len(made) == 1
+        assert two.routine == one.routine and str(two.plan) == str(one.plan)
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    program = """
+import sys
+import numpy as np
+import fdl, fdl.numpy as fnp
+from fdl.backends.llvm import engine
+made = []
+compile_object = engine.object_code
+engine.object_code = lambda *a, **k: made.append(1) or compile_object(*a, **k)
+
+@fdl.jit
+def step(w, x):
+    return w - 0.1 * fdl.grad(lambda w: fnp.sum(fnp.tanh(x @ w)))(w)
+
+w = step(fnp.ones((3, 2)), np.ones((4, 3), np.float32))
+print(len(made), float(w[0, 0]))
+"""
+    environment = os.environ | {"FDL_CACHE_DIR": str(tmp_path / "objects")}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert int(runs[0][0]) >= 2 and int(runs[1][0]) == 0
+    assert runs[0][1] == runs[1][1]
+
+
 def _busy(folder: str, seed: int) -> int:
     """Puts and gets among keys that all processes share; returns how many wrong answers there were."""
     store, wrong = Store(folder, limit=60_000), 0
@@ -153,11 +289,15 @@ def test_digests_tell_lists_apart(a: list[str | bytes], b: list[str | bytes]) ->
     assert (digest(*raw[0]) == digest(*raw[1])) == (raw[0] == raw[1])
 
 
-def test_the_fingerprint_changes_with_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cache.fingerprint()
-    cache.fingerprint.cache_clear()
-    assert cache.fingerprint() == before
-    cache.fingerprint.cache_clear()
-    monkeypatch.setattr("llvmlite.__version__", "0.0.0")
-    assert cache.fingerprint() != before
-    cache.fingerprint.cache_clear()
+def test_the_fingerprint_tells_versions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def afresh() -> str:
+        cache.generator.cache_clear()
+        cache.fingerprint.cache_clear()
+        return cache.fingerprint()
+
+    before = afresh()
+    assert afresh() == before
+    with monkeypatch.context() as m:
+        m.setattr("llvmlite.__version__", "0.0.0")
+        assert afresh() != before
+    assert afresh() == before

@@ -31,6 +31,7 @@ LAYERS = {
         {"reference", "lapack", "cache"},
         {"loops"},
         {"llvm", "cuda"},
+        {"stored"},
         {"executable"},
     ],
     "fdl": [

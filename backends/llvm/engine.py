@@ -17,6 +17,8 @@ from typing import Final
 
 import llvmlite.binding as llvm
 
+from fdl.backends import cache
+
 from .locks import LLVM
 from .target import Target
 
@@ -57,6 +59,7 @@ def compile_text(
     exports: Sequence[str],
     owners: tuple[object, ...] = (),
     level: int = 3,
+    stored: bool = False,
 ) -> Loaded:
     """The machine code of LLVM IR texts, linked with each other and with `externals` (symbol → address).
 
@@ -65,10 +68,25 @@ def compile_text(
         exports: the symbols whose addresses will be asked for.
         owners: what must stay alive as long as the code does.
         level: of code generation, 0 to 3. Level 0 takes an eighth of the time, and is as good for code that waits more than it computes.
+        stored: whether the object files are kept on disk, by their texts: for what every process needs.
 
     Raises: RuntimeError when LLVM rejects a text or a symbol is missing.
     """
-    return Loaded([object_code(text, target, level) for text in texts], externals, exports, owners)
+    make = _stored_code if stored else object_code
+    return Loaded([make(text, target, level) for text in texts], externals, exports, owners)
+
+
+def _stored_code(text: str, target: Target, level: int) -> bytes:
+    """The object file of a text, from the disk where it is there."""
+    store = cache.store()
+    if store is None:
+        return object_code(text, target, level)
+    key = cache.digest("text", cache.generator(), repr(target), str(level), text)
+    entry = store.get(key)
+    if entry is None:
+        entry = cache.Entry({}, object_code(text, target, level))
+        store.put(key, entry)
+    return entry.code
 
 
 def object_code(text: str, target: Target, level: int = 3) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from fdl.backends.loops import ir
 
 from . import engine, lapack, runtime
-from .emit import EmittedRoutine, emit_routine
+from .emit import emit_routine
 from .target import Target
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -38,20 +38,39 @@ class Outcome:
     values: tuple[int, int, int] = (0, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A routine as machine code that is not loaded yet: no address is in it.
+
+    `symbol`, `externals` and `arena_bytes` are those of `emit.EmittedRoutine`.
+    """
+
+    code: bytes
+    symbol: str
+    externals: tuple[str, ...]
+    arena_bytes: int
+
+
+def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> Module:
+    """`routine` compiled for `target`; `offsets` places its arena buffers."""
+    emitted = emit_routine(routine, offsets, target)
+    return Module(engine.object_code(emitted.text, target), emitted.symbol, emitted.externals, emitted.arena_bytes)
+
+
 class Native:
-    """A compiled routine. It owns its code, its constants and its arenas.
+    """A loaded routine. It owns its code, its constants and its arenas.
 
     `entry` is the address of `i32 entry(ptr frame, ptr buffers)`, good while this object lives; its frames need an arena of
     `arena_bytes`.
     """
 
-    def __init__(self, emitted: EmittedRoutine, target: Target, consts: Sequence[Array] = ()) -> None:
-        externals = {name: address for name, address in _externals().items() if name in (*emitted.externals, *_LIBC)}
-        externals |= lapack.symbols(emitted.externals)
-        self.code = engine.compile_text([emitted.text], target, externals, [emitted.symbol])
-        self.entry = self.code.address(emitted.symbol)
+    def __init__(self, module: Module, consts: Sequence[Array] = ()) -> None:
+        externals = {name: address for name, address in _externals().items() if name in (*module.externals, *_LIBC)}
+        externals |= lapack.symbols(module.externals)
+        self.code = engine.Loaded([module.code], externals, [module.symbol], ())
+        self.entry = self.code.address(module.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
-        self.arena_bytes = emitted.arena_bytes
+        self.arena_bytes = module.arena_bytes
         self._arenas: list[Array] = []
 
     def call(
@@ -115,8 +134,8 @@ def _externals() -> dict[str, int]:
 
 
 def native(routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = ()) -> Native:
-    """`routine` compiled for `target`; `offsets` places its arena buffers."""
-    return Native(emit_routine(routine, offsets, target), target, consts)
+    """`routine` compiled for `target` and loaded; `offsets` places its arena buffers."""
+    return Native(module_of(routine, offsets, target), consts)
 
 
 def run_routine(

@@ -81,7 +81,7 @@ def load_forever(text: str, externals: Mapping[str, int], level: int = 3) -> Loa
     """
     text = re.sub(r"^(define [^\n]*\)[^\n]*) \{$", r"\1 nounwind uwtable {", text, flags=re.MULTILINE)
     exports = re.findall(r"^define (?!internal)[^\n@]*@(\w+)\(", text, flags=re.MULTILINE)
-    loaded = compile_text([text], host_target(), externals, exports, level=level)
+    loaded = compile_text([text], host_target(), externals, exports, level=level, stored=True)
     for owner in (loaded, engine._jit()):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
     return loaded

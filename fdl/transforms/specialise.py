@@ -24,6 +24,7 @@ from fdl.backends.executable import compile_program, entry_for, flat_caller
 from fdl.backends.llvm.callpath import is_sole
 from fdl.backends.llvm.locks import COMPILING
 from fdl.backends.loops.lower import LoweringError
+from fdl.backends.stored import sources_of
 from fdl.config import config
 from fdl.tracer import tree
 from fdl.tracer.array import Array
@@ -47,7 +48,8 @@ def executable_for(program: Program, backend: str, donated: tuple[int, ...] = ()
     Rules of derivatives and weakness are no part of what is equal: the types of the outputs are the caller's.
     """
     program = expand(program)
-    key = (backend, program.cached("strong", lambda: _strong(program.canonical)), donated)
+    # The lines that errors name are the program's own: equal programs from elsewhere are compiled again where they may fail.
+    key = (backend, program.cached("strong", lambda: _strong(program.canonical)), donated, sources_of(program))
     found = _EXECUTABLES.get(key)
     if found is not None:
         return found, False

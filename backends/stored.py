@@ -1,0 +1,150 @@
+"""A compiled program, and the same as an entry of the store on disk.
+
+What a call needs is little: machine code, the sizes of its arguments, the lines that its errors name.  The loop IR and the memory plan are
+made again when somebody asks to see them.
+
+The key of a program is the digest of its canonical form, which tells programs apart by all that their code depends on: operations,
+parameters, types and literals.  Functions that it calls back are no part of it, since code holds their numbers only.  Where an error may
+be raised the source lines count too, because the entry holds them.
+
+May be imported by: `executable`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fdl.tracer.ir import MAY_FAIL, Equation, Program, Type, subprograms
+from fdl.tracer.primitive import Named
+
+from . import cache, lapack
+from .llvm.run import Module
+from .llvm.target import Target
+from .loops.ir import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program's machine code and what a call needs besides.
+
+    `sites` are the routine's; `over` maps outputs to the donated inputs whose memory they take over; `is_long` says that a call may take
+    more than a few microseconds; `callbacks` is the number of functions that it calls back.
+    """
+
+    module: Module
+    sites: tuple[Site, ...]
+    over: Mapping[int, int]
+    is_long: bool
+    callbacks: int
+
+
+def compiled(program: Program, target: Target, donated: Sequence[int], make: Callable[[], Compiled]) -> Compiled:
+    """The compiled program from the store, or what `make` gives, which is then stored."""
+    store = cache.store()
+    key = None if store is None else key_of(program, target, donated)
+    if store is None or key is None:
+        return make()
+    entry = store.get(key)
+    found = None if entry is None else _from_entry(entry)
+    if found is None:
+        found = make()
+        store.put(key, _to_entry(found))
+    return found
+
+
+def sources_of(program: Program) -> tuple[str, ...]:
+    """The source lines that an error of the compiled program may name; () for one that cannot fail."""
+    found: tuple[str, ...] = program.cached("sources", lambda: _sources(program))
+    return found
+
+
+def _sources(program: Program) -> tuple[str, ...]:
+    if MAY_FAIL not in program.effects:
+        return ()
+    return tuple(s for e in program.equations if MAY_FAIL in e.effects for s in (e.source, *_inner_sources(e)))
+
+
+def _inner_sources(e: Equation) -> list[str]:
+    return [s for p in subprograms(e.params) for s in sources_of(p)]
+
+
+def key_of(program: Program, target: Target, donated: Sequence[int]) -> str | None:
+    """The key of a compiled program; None where a parameter has a form that is not known here."""
+    hasher = hashlib.blake2b(digest_size=20)
+    try:
+        _feed(hasher.update, program.canonical)
+    except TypeError:
+        return None
+    facts = [cache.fingerprint(), repr(target), repr(tuple(donated)), *sources_of(program)]
+    if _calls_lapack(program):
+        facts.append(f"LAPACK {lapack.available()} {lapack.version()}")
+    return cache.digest("program", hasher.digest(), *facts)
+
+
+def _feed(update: Callable[[bytes], Any], x: Any) -> None:
+    """Hands the bytes of a part of a canonical form to a hash. Raises: TypeError for what it does not know."""
+    match x:
+        case tuple():
+            update(b"(%d" % len(x))
+            for part in x:
+                _feed(update, part)
+        case bytes():
+            update(b"b%d:" % len(x))
+            update(x)
+        case str():
+            raw = x.encode("utf-8", "surrogatepass")
+            update(b"s%d:" % len(raw))
+            update(raw)
+        case None | bool() | int() | float() | complex() | Type() | np.dtype():
+            raw = f"{type(x).__name__} {x!r};".encode()
+            update(b"r%d:" % len(raw))
+            update(raw)
+        case Program():
+            update(b"p")
+            _feed(update, x.canonical)
+        case frozenset():
+            update(b"f%d" % len(x))
+            for part in sorted(map(repr, x)):
+                _feed(update, part)
+        case _ if callable(x) and not isinstance(x, type):
+            update(b"c")
+        case _:
+            raise TypeError(type(x).__name__)
+
+
+def _calls_lapack(program: Program) -> bool:
+    return any(
+        (isinstance(e.primitive.lowering, Named) and e.primitive.lowering.builder == "lapack")
+        or any(_calls_lapack(p) for p in subprograms(e.params))
+        for e in program.equations
+    )
+
+
+def _to_entry(c: Compiled) -> cache.Entry:
+    record = {
+        "symbol": c.module.symbol,
+        "externals": list(c.module.externals),
+        "arena": c.module.arena_bytes,
+        "sites": [[s.message, s.source, s.number] for s in c.sites],
+        "over": sorted(c.over.items()),
+        "long": c.is_long,
+        "callbacks": c.callbacks,
+    }
+    return cache.Entry(record, c.module.code)
+
+
+def _from_entry(entry: cache.Entry) -> Compiled | None:
+    """What an entry holds; None for one of another shape."""
+    r = entry.record
+    try:
+        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]))
+        sites = tuple(Site(str(message), str(source), int(number)) for message, source, number in r["sites"])
+        over = {int(k): int(v) for k, v in r["over"]}
+        return Compiled(module, sites, over, bool(r["long"]), int(r["callbacks"]))
+    except (KeyError, TypeError, ValueError):
+        return None
