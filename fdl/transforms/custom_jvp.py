@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl.tracer import dtypes, tree
+from fdl.tracer.array import Array
 from fdl.tracer.errors import MissingRuleError, TreeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.ops.elementwise import add_tangents
 from fdl.tracer.primitive import Zero
-from fdl.tracer.trace import Tracer
+from fdl.tracer.trace import Tracer, is_evaluating
 from fdl.tracer.transforms.custom_jvp import CustomJVP, call_custom_jvp
 from fdl.tracer.transforms.jvp import instantiate, tangent_type
 
@@ -63,6 +64,8 @@ class CustomJVPFunction(Custom):
                 f"custom_jvp {self._name}: no rule is defined. Decorate one with @{self._name}.defjvp.{at(user_source())}"
             )
         fixed = self._positional(args, kwargs)
+        if is_evaluating() and all(isinstance(a, Array) for a in fixed):  # nothing is differentiated: the rule has no part in it
+            return self._f(*fixed)
         positions = {i % len(fixed) for i in self._nondiff} if fixed else set()
         # An array that is not differentiated is a constant of the rule.
         call, leaves = self._call_of(tuple(_stopped(a) if i in positions else a for i, a in enumerate(fixed)))
