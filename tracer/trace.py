@@ -44,8 +44,8 @@ class Trace:
 class Tracer(ArrayBase):
     """A stand-in for an array while a function is traced."""
 
-    __slots__ = ("source", "trace")
-    trace: Trace
+    __slots__ = ("owner", "source")
+    owner: Trace
     source: str
 
     @property
@@ -61,7 +61,7 @@ class Tracer(ArrayBase):
         if value is None:
             raise ConcretizationError(
                 f"{what} needs the value of a traced array of type {self.type}, which is not known while "
-                f"{self.trace.label or 'a function'} is traced. {_WAY_OUT.get(what, _WAY_OUT[''])}{at(user_source())}"
+                f"{self.owner.label or 'a function'} is traced. {_WAY_OUT.get(what, _WAY_OUT[''])}{at(user_source())}"
                 + (f"\n  the array was made at {self.source}" if self.source else "")
             )
         return value
@@ -206,7 +206,7 @@ def bind(primitive: Primitive, *inputs: Any, **params: Any) -> Any:
 def leaked(x: Tracer) -> LeakedTracerError:
     """The error for a tracer met where its trace is not at work."""
     return LeakedTracerError(
-        f"a traced array of type {x.type} escaped from {x.trace.label or 'the function that was traced'}: it was stored "
+        f"a traced array of type {x.type} escaped from {x.owner.label or 'the function that was traced'}: it was stored "
         "outside and is used after (or outside) the transformation that made it. Return it from the function instead."
         + (f"\n  made at {x.source}" if x.source else "")
         + at(user_source())
@@ -248,7 +248,7 @@ class ProgramTracer(Tracer):
     __slots__ = ("variable",)
 
     def __init__(self, trace: Trace, variable: Variable, source: str = "") -> None:
-        self.trace, self.variable, self.source = trace, variable, source
+        self.owner, self.variable, self.source = trace, variable, source
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -284,12 +284,12 @@ class ProgramTrace(Trace):
 
     def atom(self, x: Any) -> Atom:
         """The atom for a value: a variable of this trace, a literal for a scalar, a captured constant for anything else."""
-        if isinstance(x, ProgramTracer) and x.trace is self:
+        if isinstance(x, ProgramTracer) and x.owner is self:
             return x.variable
         if isinstance(x, (Literal, Variable)):
             return x
         if isinstance(x, Tracer):
-            if not x.trace.alive:
+            if not x.owner.alive:
                 raise leaked(x)
         else:
             t = check_array(x)

@@ -108,7 +108,7 @@ remat = checkpoint
 
 
 def _is_alive(x: Any) -> bool:
-    return not isinstance(x, Tracer) or x.trace.alive
+    return not isinstance(x, Tracer) or x.owner.alive
 
 
 def checkpoint_name(x: Any, name: str) -> Any:

@@ -144,7 +144,7 @@ class FlatFunction:
             out, aux = out
             # What goes along carries no derivative of this level: its tracers would be leaked by the caller.
             level = current()
-            self.aux = tree.map(lambda x: x.primal if isinstance(x, JVPTracer) and x.trace is level else x, aux)
+            self.aux = tree.map(lambda x: x.primal if isinstance(x, JVPTracer) and x.owner is level else x, aux)
         flat, self.out_structure = tree.flatten(out)
         for path, x in zip(tree.paths(self.out_structure), flat, strict=True):
             check_array(x, f"{self.__name__}: its output{tree.path_str(path)}")

@@ -104,7 +104,7 @@ class Traced:
 
     def is_alive(self) -> bool:
         """Whether what it closes over may still be used."""
-        return all(not isinstance(x, Tracer) or x.trace.alive for x in self.captured)
+        return all(not isinstance(x, Tracer) or x.owner.alive for x in self.captured)
 
     def inputs(self, leaves: Sequence[Any]) -> list[Any]:
         """The inputs of `closed` for the leaves of a call."""

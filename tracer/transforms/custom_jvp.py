@@ -65,7 +65,7 @@ def _(trace: EvalTrace, call: CustomJVP, inputs: Sequence[Any]) -> list[Any]:
 
 @_call.register
 def _(trace: TangentTrace, call: CustomJVP, inputs: Sequence[Any]) -> list[Any]:
-    if any(isinstance(x, Tracer) and x.trace is trace for x in inputs):
+    if any(isinstance(x, Tracer) and x.owner is trace for x in inputs):
         return _call.dispatch(Trace)(trace, call, inputs)
     return _above(trace, call, inputs)
 
@@ -134,7 +134,7 @@ def closed_over(kind: str, name: str) -> MissingRuleError:
 
 def lanes_of(trace: BatchTrace, inputs: Sequence[Any]) -> tuple[list[Any], tuple[bool, ...]]:
     """The values behind `inputs`, with the mapped axis first, and which of them have one."""
-    mapped = tuple(isinstance(x, BatchTracer) and x.trace is trace for x in inputs)
+    mapped = tuple(isinstance(x, BatchTracer) and x.owner is trace for x in inputs)
     assert trace.parent is not None
     with using(trace.parent):
         return [move_axis(x.value, x.axis, 0) if m else x for x, m in zip(inputs, mapped, strict=True)], mapped

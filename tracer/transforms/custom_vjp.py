@@ -78,7 +78,7 @@ def _(trace: EvalTrace, call: CustomVJP, inputs: Sequence[Any]) -> list[Any]:
 
 @_call.register
 def _(trace: TangentTrace, call: CustomVJP, inputs: Sequence[Any]) -> list[Any]:
-    if any(isinstance(x, Tracer) and x.trace is trace for x in inputs):
+    if any(isinstance(x, Tracer) and x.owner is trace for x in inputs):
         return _call.dispatch(Trace)(trace, call, inputs)
     return _above(trace, call, inputs)
 

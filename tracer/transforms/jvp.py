@@ -25,7 +25,7 @@ class JVPTracer(Tracer):
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
-        self.trace, self.primal, self.tangent, self.source = trace, primal, tangent, ""
+        self.owner, self.primal, self.tangent, self.source = trace, primal, tangent, ""
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -50,7 +50,7 @@ class JVPTrace(Trace):
         """The primals and the tangents of `inputs`; what is not this trace's own tracer has a Zero tangent."""
         primals, tangents = [], []
         for x in inputs:
-            if isinstance(x, JVPTracer) and x.trace is self:
+            if isinstance(x, JVPTracer) and x.owner is self:
                 primals.append(x.primal)
                 tangents.append(x.tangent)
             else:
@@ -64,7 +64,7 @@ class JVPTrace(Trace):
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         assert self.parent is not None
-        if not any(isinstance(x, JVPTracer) and x.trace is self for x in inputs):
+        if not any(isinstance(x, JVPTracer) and x.owner is self for x in inputs):
             return self.parent.process(primitive, inputs, params)
         primals, tangents = self.unpack(inputs)
         linearize = primitive.linearize
@@ -116,7 +116,7 @@ def jvp_flat(
 
 def split(trace: Trace, outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """The primals and tangents of the outputs of a function traced by `trace`."""
-    own = [isinstance(x, JVPTracer) and x.trace is trace for x in outs]
+    own = [isinstance(x, JVPTracer) and x.owner is trace for x in outs]
     primals = [x.primal if mine else x for x, mine in zip(outs, own, strict=True)]
     return primals, [x.tangent if mine else Zero(type_of(x)) for x, mine in zip(outs, own, strict=True)]
 

@@ -24,7 +24,7 @@ class TangentTrace(ProgramTrace, LinearParent):
     """Records what depends on its own tracers, and hands everything else to its parent."""
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
-        if any(isinstance(x, ProgramTracer) and x.trace is self for x in inputs):
+        if any(isinstance(x, ProgramTracer) and x.owner is self for x in inputs):
             return self.record(primitive, inputs, params)
         assert self.parent is not None
         return self.parent.process(primitive, inputs, params)

@@ -23,7 +23,7 @@ class BatchTracer(Tracer):
     __slots__ = ("axis", "value")
 
     def __init__(self, trace: Trace, value: Any, axis: int) -> None:
-        self.trace, self.value, self.axis, self.source = trace, value, axis, ""
+        self.owner, self.value, self.axis, self.source = trace, value, axis, ""
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -47,7 +47,7 @@ class BatchTrace(Trace):
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         assert self.parent is not None
-        own = [isinstance(x, BatchTracer) and x.trace is self for x in inputs]
+        own = [isinstance(x, BatchTracer) and x.owner is self for x in inputs]
         if not any(own) and (self.axis.name is None or not mentions_axis(primitive, params, self.axis.name)):
             return self.parent.process(primitive, inputs, params)
         values = [x.value if mine else x for x, mine in zip(inputs, own, strict=True)]
@@ -72,7 +72,7 @@ def batch_flat(
     trace = BatchTrace(current(), size, label or getattr(f, "__name__", ""))
     with living(trace):
         outs = f(*[x if a is None else BatchTracer(trace, x, a) for x, a in zip(args, axes, strict=True)])
-        own = [isinstance(x, BatchTracer) and x.trace is trace for x in outs]
+        own = [isinstance(x, BatchTracer) and x.owner is trace for x in outs]
     return (
         [x.value if mine else x for x, mine in zip(outs, own, strict=True)],
         [x.axis if mine else None for x, mine in zip(outs, own, strict=True)],
