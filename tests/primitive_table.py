@@ -42,7 +42,7 @@ from fdl.tracer.ir import Type
 from fdl.tracer.ops import elementwise as ew
 from fdl.tracer.ops.convolve import conv_out_shape
 from fdl.tracer.ops.window import window_out_shape
-from fdl.tracer.primitive import PRIMITIVES, Elementwise, lookup
+from fdl.tracer.primitive import PRIMITIVES, Call, Elementwise, lookup
 from fdl.tracer.scalars import SCALARS
 from fdl.tracer.trace import record
 
@@ -690,5 +690,27 @@ def _solve_params(d: dtypes.DType) -> dict[str, Any]:
 
 row("custom_linear_solve", (4,), (4,), dtypes=(*REAL, *COMPLEX), ulps=8, params=_solve_params)
 
-OWN_TESTS = {"custom_vjp": "test_custom.py", "custom_tangent": "test_custom.py"}
-"""Primitives that no row can say: they have no forward mode, and their rules are Python functions. Each has tests of its own."""
+# --- special functions ----------------------------------------------------------------------------
+
+# One of each kind: a slope that is a function, two operands, no float64 inside, a constant operand, loops, a formula's derivative.
+_SPECIAL: dict[str, tuple[Draw, ...]] = {
+    "gammaln": (between(0.3, 6.0),),
+    "ndtri": (between(0.1, 0.9),),
+    "beta": (between(0.3, 4.0), between(0.3, 4.0)),
+    "xlogy": (between(0.3, 4.0), between(0.3, 4.0)),
+    "polygamma": (integers(1, 4), between(0.5, 4.0)),
+    "gammainc": (between(0.4, 4.0), between(0.4, 4.0)),
+}
+for _name, _draws in _SPECIAL.items():
+    for _shape in ((2, 3), ()) if _name != "gammainc" else ((2,),):
+        row(
+            _name, *(Arg(_shape, d) for d in _draws), dtypes=("f32", "f64"), ulps=64, moving=(1,) if _name == "polygamma" else None,
+            orders=(0,) * len(_draws),
+        )  # fmt: skip
+row("gammainc", Arg((3,), between(0.4, 4.0)), Arg((3,), between(0.4, 4.0)), dtypes=("f64",), ulps=256, label="slope", orders=(1, 0))
+
+OWN_TESTS = {"custom_vjp": "test_custom.py", "custom_tangent": "test_custom.py"} | {
+    name: "test_special.py" for name, p in PRIMITIVES.items() if isinstance(p.lowering, Call) and p.lowering.typed
+}
+"""Primitives that no row can say: they have no forward mode, and their rules are Python functions; and those that share the rules of the
+special functions above. Each has tests of its own."""

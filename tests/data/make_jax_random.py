@@ -14,7 +14,6 @@ def put(name, x):
     out[name] = np.asarray(x)
 
 
-
 for seed in (0, 1, 42, -3, 2**31 - 1):
     k = jr.key_data(jr.key(seed))
     put(f"key/{seed}", k)
