@@ -11,6 +11,7 @@ if not (_Path(__file__).parent / "tracer" / "__init__.py").exists():
 from fdl import _slots as _slots
 from fdl import data as data
 from fdl import debug as debug
+from fdl import lax as lax
 from fdl import nn as nn
 from fdl import numpy as numpy
 from fdl import optim as optim

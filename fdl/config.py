@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fdl.tracer.errors import at, user_source
+
 Backend = Literal["llvm", "reference"]
 BACKENDS = ("llvm", "reference")
 LogCompiles = Literal["never", "once", "always"]
@@ -32,9 +34,12 @@ class Config:
     def __setattr__(self, name: str, value: object) -> None:
         if name == "log_compiles" and isinstance(value, bool):
             value = "always" if value else "never"
+        if name not in self.__dataclass_fields__:
+            known = ", ".join(self.__dataclass_fields__)
+            raise AttributeError(f"config has no setting {name!r}: expected one of {known}.{at(user_source())}")
         allowed = {"backend": BACKENDS, "log_compiles": LOG_COMPILES}.get(name)
         if allowed is not None and value not in allowed:
-            raise ValueError(f"config.{name}: expected one of {', '.join(allowed)}, got {value!r}")
+            raise ValueError(f"config.{name}: expected one of {', '.join(allowed)}, got {value!r}.{at(user_source())}")
         object.__setattr__(self, name, value)
         for watched, listener in _listeners:
             if watched == name:
@@ -54,7 +59,7 @@ class Config:
             ...     fdl.config.backend
             'reference'
         """
-        before = {name: getattr(self, name) for name in settings}
+        before = {name: getattr(self, name) for name in settings if name in self.__dataclass_fields__}
         try:
             for name, value in settings.items():
                 setattr(self, name, value)
@@ -66,7 +71,9 @@ class Config:
 
 _listeners: list[tuple[str, Callable[[], None]]] = []
 config = Config()
-if os.environ.get("FDL_BACKEND"):
-    config.backend = os.environ["FDL_BACKEND"]  # type: ignore[assignment]
-if os.environ.get("FDL_LOG_COMPILES"):
-    config.log_compiles = os.environ["FDL_LOG_COMPILES"]  # type: ignore[assignment]
+for _name, _variable, _allowed in (("backend", "FDL_BACKEND", BACKENDS), ("log_compiles", "FDL_LOG_COMPILES", LOG_COMPILES)):
+    _given = os.environ.get(_variable)
+    if _given and _given not in _allowed:
+        raise ValueError(f"{_variable}={_given!r}: expected one of {', '.join(_allowed)}, or unset it")
+    if _given:
+        setattr(config, _name, _given)

@@ -43,7 +43,10 @@ class HostFunction:
             return []
         flat, structure = tree.flatten(out)
         if structure != self.result:
-            raise ShapeError(f"{self.label}: the function's {tree.difference(self.result, structure, 'result')}.")
+            difference = tree.difference(self.result, structure, "result")
+            raise ShapeError(
+                f"{self.label}: the function's {difference}. Correct what it returns, or the result that was declared."
+            )
         return flat
 
     @property

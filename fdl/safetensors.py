@@ -111,7 +111,7 @@ def _header(file: BufferedReader, size: int, where: str) -> tuple[dict[str, Any]
     try:
         header = json.loads(file.read(length).decode(), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as fault:
-        raise FormatError(f"{where}: not a safetensors file, or damaged: its header is no JSON: {fault}") from fault
+        raise FormatError(f"{where}: not a safetensors file, or damaged: its header is no JSON: {fault}") from None
     if not isinstance(header, dict):
         raise FormatError(f"{where}: not a safetensors file: its header is a JSON {type(header).__name__}, expected an object.")
     return header, 8 + length

@@ -18,6 +18,7 @@ May import: tracer, safetensors.  May be imported by: users.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,9 +31,9 @@ import numpy as np
 
 from . import safetensors
 from .safetensors import FormatError
-from .tracer import dtypes, tree
+from .tracer import dtypes, errors, tree
 from .tracer.array import Array, ArrayBase
-from .tracer.errors import DTypeError, TreeError
+from .tracer.errors import DTypeError, FdlError, TreeError
 
 Node: TypeAlias = Any
 """JSON that describes a pytree."""
@@ -58,6 +59,11 @@ def save(path: str | os.PathLike[str], value: Any) -> None:
         >>> load(path)["step"]
         3
     """
+    with _naming_the_line():
+        _save(path, value)
+
+
+def _save(path: str | os.PathLike[str], value: Any) -> None:
     leaves, structure = tree.flatten_with_paths(value)
     names = _tensor_names([p for p, _ in leaves])
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -65,7 +71,8 @@ def save(path: str | os.PathLike[str], value: Any) -> None:
     text = json.dumps(_encode(structure, iter(encoded)), separators=(",", ":"))
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"save: the folder {folder} does not exist. Make it first, or save elsewhere.")
+        line = errors.at(errors.user_source())
+        raise FileNotFoundError(f"save: the folder {folder} does not exist. Make it first, or save elsewhere.{line}")
     safetensors.write(path, arrays, {_TREE: text, _CRC: _checksum(text, arrays)})
 
 
@@ -91,7 +98,24 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
         ...
         fdl.tracer.errors.TreeError: ...model.safetensors does not fit `like`:
           tree['w']: saved (2, 3) float32, expected (3, 2) float32
+          at ...
     """
+    with _naming_the_line():
+        return _load(path, like)
+
+
+@contextlib.contextmanager
+def _naming_the_line() -> Iterator[None]:
+    """A block whose errors of fdl's own name the user's line; those of the file system are Python's."""
+    try:
+        yield
+    except FdlError as error:
+        if "\n  at " not in str(error):
+            error.args = (f"{error}{errors.at(errors.user_source())}",)
+        raise
+
+
+def _load(path: str | os.PathLike[str], like: Any) -> Any:
     arrays, metadata = safetensors.read(path)
     where = os.fspath(path)
     if _TREE not in metadata and _CRC not in metadata:
@@ -108,7 +132,7 @@ def load(path: str | os.PathLike[str], like: Any = None) -> Any:
             raise _misfit(where, faults)
         return tree.unflatten(tree.structure(like), [_decode(n, arrays, where, _ROOT) for n in _leaf_nodes(saved)])
     except (KeyError, IndexError, AttributeError, json.JSONDecodeError, RecursionError) as fault:
-        raise FormatError(f"{where}: damaged: the description of its structure makes no sense ({fault!r}).") from fault
+        raise FormatError(f"{where}: damaged: the description of its structure makes no sense ({fault!r}).") from None
 
 
 def _misfit(where: str, faults: list[str]) -> TreeError:
@@ -154,7 +178,9 @@ def _encode_leaf(where: str, leaf: Any, name: str, arrays: dict[str, np.ndarray[
     if isinstance(leaf, Array):
         data, kind = leaf.data, "weak" if leaf.weak_type else "array"
     elif isinstance(leaf, ArrayBase):
-        raise DTypeError(f"save: {where} is a value inside a transformation, {leaf!r}. Return it, and save it outside.")
+        raise DTypeError(
+            f"save: {where} is a value inside a transformation, of type {leaf.type.strong()}. Return it, and save it outside."
+        )
     elif isinstance(leaf, np.ndarray | np.generic):
         data, kind = np.asarray(leaf), "numpy" if isinstance(leaf, np.ndarray) else "scalar"
     else:

@@ -387,7 +387,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "cond structures": (
         lambda: fdl.cond(True, named(lambda: {"a": (1.0, 2.0)}), lambda: {"a": [1.0]}), ValueError,
-        r"f and <lambda> part at <lambda>\['a'\]",
+        r"return different structures: the output\['a'\]: f returns a tuple of 2, <lambda> a list of 1",
     ),
     "cond function": (lambda: fdl.cond(True, 1.0, 2.0), TypeError, "cond: expected a function, got"),
     "cond operands": (lambda: fdl.cond(True, lambda x: x, lambda x: x, 1.0, operand=2.0), TypeError, "both operand= and positional"),

@@ -594,7 +594,7 @@ WRONG: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "jvp: no pair",
         with_jvp(named("r", lambda p, t: rule_out(p))),
         TypeError,
-        r"custom_jvp f: the rule r must return a pair \(output, tangent of the output\), got dict",
+        r"custom_jvp f: the rule r must return a pair \(output, tangent of the output\), got a dict with keys",
     ),
     ("jvp: three", with_jvp(named("r", lambda p, t: (1.0, 2.0, 3.0))), TypeError, "got a tuple of 3"),
     (

@@ -318,7 +318,7 @@ ERRORS: list[tuple[Any, Any, type[Exception], str]] = [
     ((3, 4), (slice(None), [0, 9]), IndexOutOfBoundsError, "index 9 is out of bounds for axis 1 of size 4"),
     ((3, 4), (0, 0, 0), IndexOutOfBoundsError, r"too many indices: 3 for an array of shape \(3, 4\)"),
     ((3, 4), (..., ...), IndexingError, "only one ellipsis, got 2"),
-    ((3, 4), 1.5, DTypeError, "an index must be an integer.*dtype float"), ((3, 4), [0.5], DTypeError, "an index must be an integer"),
+    ((3, 4), 1.5, DTypeError, "an index must be an integer.*type float"), ((3, 4), [0.5], DTypeError, "an index must be an integer"),
     ((3, 4), "a", DTypeError, "an index must be an integer"), ((3, 4), {1}, DTypeError, "expected an array or a number|must be an integer"),
     ((3, 4), [True, False], IndexingError, r"a boolean index of shape \(2,\).*axis 0 has size 3, the mask 2"),
     ((3, 4), (0, [True, False, True]), IndexingError, "axis 1 has size 4, the mask 3"),
@@ -350,10 +350,7 @@ def test_errors_of_traced_indices_name_the_line() -> None:
     for backend, f in itertools.product(("llvm", "reference"), (read, write)):
         with fdl.config.using(backend=backend):
             for i, shown in ((np.array([0, 3]), 3), (np.array([-4, 1]), -4)):
-                name = "gather" if f is read else "scatter"
-                with pytest.raises(
-                    IndexOutOfBoundsError, match=f"{name}: index {shown} is out of bounds for axis 1 of size 3"
-                ) as e:
+                with pytest.raises(IndexOutOfBoundsError, match=f"^index {shown} is out of bounds for axis 1 of size 3") as e:
                     fdl.jit(f)(x, i)
                 assert f"({f.__name__})" in str(e.value) and "test_indexing.py" in str(e.value)
     with pytest.raises(ConcretizationError, match=r"traced start.*fdl.numpy.arange"):

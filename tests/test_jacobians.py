@@ -345,20 +345,20 @@ BAD: list[tuple[str, Callable[[], Any], type, str]] = [
         "tangents",
         lambda: fdl.jvp(fnp.sin, (X,), (X, X)),
         ShapeError,
-        r"jvp\(sin\): tangents: expected a tuple of 1, got a tuple of 2",
+        r"jvp\(sin\): the tangents are not nested like the primals: tangents: expected a tuple of 1, got a tuple of 2",
     ),
     ("a bare tangent", lambda: fdl.jvp(fnp.sin, X, X), TypeError, "primals and tangents must be tuples"),
     (
         "tangent's shape",
         lambda: fdl.jvp(fnp.sin, (X,), (X[:2],)),
         ShapeError,
-        r"tangent\[0\] has shape \(2,\), expected \(4,\)",
+        r"the tangent of x has shape \(2,\), expected \(4,\)",
     ),
     (
         "tangent's dtype",
         lambda: fdl.jvp(fnp.sin, (X,), (X.astype(np.float32),)),
         DTypeError,
-        r"tangent\[0\] has dtype float32, expected float64",
+        r"the tangent of x has dtype float32, expected float64",
     ),
     (
         "cotangent",
@@ -372,7 +372,7 @@ BAD: list[tuple[str, Callable[[], Any], type, str]] = [
         ShapeError,
         r"vjp\(sin\): the cotangent has shape \(1,\), expected \(4,\)",
     ),
-    ("no pair", lambda: fdl.jacfwd(fnp.sin, has_aux=True)(X), TypeError, r"with has_aux=True it must return \(output, aux\)"),
+    ("no pair", lambda: fdl.jacfwd(fnp.sin, has_aux=True)(X), TypeError, r"with has_aux=True it must return a pair \(output, aux\)"),
 ]
 
 

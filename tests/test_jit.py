@@ -701,11 +701,11 @@ CHANGED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "structure": (
         lambda: ((BASE[0], {"w": fnp.ones(3), "b": [fnp.ones(2)] * 2}), {}),
-        r"params is nested differently \(params\['b'\]: expected a list of 1, got a list of 2\)",
+        r"params is nested differently \(params\['b'\]: before a list of 1, now a list of 2\)",
     ),
     "keys": (
         lambda: ((BASE[0], {"v": fnp.ones(3)}), {}),
-        r"params is nested differently \(params: expected a dict with keys \['b', 'w'\]",
+        r"params is nested differently \(params: before a dict with keys \['b', 'w'\]",
     ),
     "static": (lambda: (BASE, {"n": 7}), "the static argument n is 7, before 5"),
     "arguments": (

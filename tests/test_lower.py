@@ -22,6 +22,7 @@ from fdl.backends.loops.interpret import run
 from fdl.backends.loops.ir import INDEX, Alloc, Buffer, Call, Carry, Const, For, Load, Op, Routine, Stmt, Store, Var, walk
 from fdl.backends.loops.lower import LoweringError, callback_equations, lower
 from fdl.backends.loops.lower import contract as contract_module
+from fdl.backends.loops.lower import convolve as convolve_module
 from fdl.backends.loops.lower import copies as copies_module
 from fdl.backends.loops.lower import panels as panels_module
 from fdl.backends.loops.lower.index import groups
@@ -105,7 +106,7 @@ def allocated(routine: Routine) -> list[Buffer]:
 EAGER = (
     (schedule_module, "PARALLEL_COST", 50),
     (schedule_module, "CHUNK_COST", 60),
-    (contract_module, "GRAIN", 500),
+    (convolve_module, "GRAIN", 500),
     (contract_module, "TINY", 8),
     (panels_module, "GRAIN", 500),
     (panels_module, "ROWS", 4),
@@ -372,7 +373,7 @@ def test_an_index_out_of_bounds_is_recorded_with_what_a_user_needs() -> None:
         assert failure is not None
         site, values = failure
         message = routine.sites[site].text(values)
-        assert message.startswith("gather: index 4 is out of bounds for axis 1 of size 4")
+        assert message.startswith("index 4 is out of bounds for axis 1 of size 4")
 
 
 def test_complex_numbers_are_refused() -> None:

@@ -250,7 +250,7 @@ class TestLike:
         with pytest.raises(TreeError, match=message) as caught:
             load(path, like=like)
         assert str(caught.value).startswith(f"{path} does not fit `like`:")
-        assert str(caught.value).count("\n") == 1, "what fits is not mentioned"
+        assert str(caught.value).count("\n") == 2, "what fits is not mentioned"
 
     def test_many_differences_are_cut(self, tmp_path: Path) -> None:
         save(tmp_path / "a", {str(i): np.ones(2) for i in range(50)})

@@ -64,11 +64,17 @@ class ArrayBase:
         """Whether the value came from Python scalars only, so that it adapts to the dtype of other operands."""
         return self.type.weak
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        raise TypeError(
+            f"unhashable: an array, of type {self.type.strong()}, is compared element by element, and cannot be the key of a dict or "
+            f"a member of a set. Use a name, a number or a tuple of numbers as the key.{at(user_source())}"
+        )
 
     def __len__(self) -> int:
         if not self.type.shape:
-            raise TypeError("len() of a 0-d array")
+            raise TypeError(
+                f"len() of a 0-d array of type {self.type.strong()}: it has no axes. Its .size is 1.{at(user_source())}"
+            )
         return self.type.shape[0]
 
 
@@ -86,7 +92,9 @@ class Array(ArrayBase):
         if type(data) is not np.ndarray:
             data = np.asarray(data)
         if data.dtype not in dtypes.SHORT:
-            raise DTypeError(f"fdl has no arrays of dtype {data.dtype}.")
+            raise DTypeError(
+                f"fdl has no arrays of dtype {data.dtype}. Expected one of {', '.join(d.name for d in dtypes.ALL)}.{at(user_source())}"
+            )
         if not data.flags.c_contiguous or not data.flags.aligned:
             data = np.array(data, order="C", copy=True)
         if data.flags.writeable:
@@ -128,7 +136,9 @@ class Array(ArrayBase):
         d = self.data
         if dtype is not None and np.dtype(dtype) != d.dtype:
             if copy is False:
-                raise ValueError(f"cannot convert {d.dtype} to {dtype} without a copy")
+                raise ValueError(
+                    f"cannot convert {d.dtype} to {dtype} without a copy. Leave copy=False out.{at(user_source())}"
+                )
             return d.astype(dtype)
         return d.copy() if copy else d
 
@@ -167,7 +177,10 @@ class Array(ArrayBase):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"the truth value of an array of shape {self.shape} is ambiguous. Use .any() or .all().")
+            raise ValueError(
+                f"the truth value of an array of shape {self.shape} is ambiguous. Use .any() or .all(), and & or | instead of `and` "
+                f"or `or`.{at(user_source())}"
+            )
         return bool(self.data.item())
 
     def _scalar(self, what: str) -> Any:

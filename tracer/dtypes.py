@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 import ml_dtypes
 import numpy as np
 
+from .errors import at, user_source
+
 DType: TypeAlias = "np.dtype[Any]"
 
 bool_ = np.dtype(np.bool_)
@@ -106,10 +108,14 @@ def of(spec: Any) -> DType:
     try:
         dtype: DType = np.dtype(spec).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"not a data type: {spec!r}. Expected one of {', '.join(d.name for d in ALL)}.") from None
+        raise TypeError(f"not a data type: {spec!r}. Expected one of {_names()}.{at(user_source())}") from None
     if dtype not in SHORT:
-        raise TypeError(f"fdl has no arrays of dtype {dtype}. Expected one of {', '.join(d.name for d in ALL)}.")
+        raise TypeError(f"fdl has no arrays of dtype {dtype}. Expected one of {_names()}.{at(user_source())}")
     return dtype
+
+
+def _names() -> str:
+    return ", ".join(d.name for d in ALL)
 
 
 _PYTHON: dict[type, DType] = {bool: bool_, int: DEFAULT_INT, float: DEFAULT_FLOAT, complex: DEFAULT_COMPLEX}
@@ -201,7 +207,9 @@ def scalar_type(value: object) -> tuple[DType, bool] | None:
                 return int64, True
             if value < 2**64:
                 return uint64, True
-            raise OverflowError(f"the Python integer {value} does not fit in 64 bits")
+            raise OverflowError(
+                f"the Python integer {value} does not fit in 64 bits. Make it a float, or keep it out of arrays.{at(user_source())}"
+            )
         case float():
             return float32, True
         case complex():

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
-from types import FrameType
+import sysconfig
+from types import CodeType, FrameType
+from typing import TypeAlias
 
 # The package's folders, through the links and around them.
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -21,13 +23,25 @@ _ROOTS = tuple(
         for name in ("fdl", "tracer", "backends")
     )
 ) + tuple(os.path.join(os.path.dirname(_HERE), name) + os.sep for name in ("tracer", "backends", "fdl"))
+# What Python's own library calls back from is not the user's line either: functools, contextlib, copy.
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
+_PACKAGES = tuple(_STDLIB + name + os.sep for name in ("site-packages", "dist-packages"))
 _is_own: dict[str, bool] = {}
 
+Place: TypeAlias = tuple[CodeType, int] | None
+"""A line of the user's that has not been looked up yet: code, and an offset in it. Taking one is cheap, `place_text` is not."""
 
-def _own(filename: str) -> bool:
+
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is fdl's, Python's library's, or of code that was generated: not one that the user wrote."""
+    filename = frame.f_code.co_filename
     known = _is_own.get(filename)
     if known is None:
-        known = filename.startswith((*_ROOTS, "<frozen")) or os.path.basename(filename) == "functools.py"
+        if filename == "<string>":  # typed by the user (python -c), or written by dataclasses into a module that has a file
+            return "__file__" in frame.f_globals
+        known = filename.startswith((*_ROOTS, "<frozen")) or (
+            filename.startswith(_STDLIB) and not filename.startswith(_PACKAGES)
+        )
         _is_own[filename] = known
     return known
 
@@ -35,7 +49,7 @@ def _own(filename: str) -> bool:
 def user_frame() -> FrameType | None:
     """The innermost Python frame that belongs to the user's program, or None."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _own(frame.f_code.co_filename):
+    while frame is not None and is_own(frame):
         frame = frame.f_back
     return frame
 
@@ -46,6 +60,21 @@ def user_source() -> str:
     if frame is None:
         return ""
     return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_name})"
+
+
+def user_place() -> Place:
+    """The user's current line, to be looked up by `place_text` if it is ever needed."""
+    frame = user_frame()
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def place_text(place: Place | str) -> str:
+    """A place as `user_source` writes it; a text as it is."""
+    if place is None or isinstance(place, str):
+        return place or ""
+    code, offset = place
+    line = next((n for start, end, n in code.co_lines() if start <= offset < end and n is not None), code.co_firstlineno)
+    return f"{code.co_filename}:{line} ({code.co_name})"
 
 
 def at(source: str) -> str:

@@ -13,16 +13,27 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, tree
 from .array import Array, ArrayBase, as_numpy, own
 from .effects import may_remove
-from .errors import ConcretizationError, DTypeError, IndexOutOfBoundsError, LeakedTracerError, ShapeError, at, user_source
+from .errors import (
+    ConcretizationError,
+    DTypeError,
+    IndexOutOfBoundsError,
+    LeakedTracerError,
+    Place,
+    ShapeError,
+    at,
+    place_text,
+    user_source,
+)
 from .ir import Atom, Equation, Literal, Program, Type, Variable, freeze, type_of
-from .primitive import Axis, Primitive
+from .primitive import Axis, Primitive, Undefined
 
 Params = dict[str, Any]
 
@@ -35,6 +46,8 @@ class Trace:
     """The axis that a `vmap` maps over."""
     alive = True
     label = ""
+    describe: Callable[[int], str] | None = None
+    """What messages call an input of the traced function: "argument x of path:line (f)"."""
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         """The outputs of one operation."""
@@ -42,11 +55,14 @@ class Trace:
 
 
 class Tracer(ArrayBase):
-    """A stand-in for an array while a function is traced."""
+    """A stand-in for an array while a function is traced.
+
+    `source` is the user's line that made it; for an input of the traced function, its number.
+    """
 
     __slots__ = ("owner", "source")
     owner: Trace
-    source: str
+    source: Place | str | int
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -56,13 +72,20 @@ class Tracer(ArrayBase):
         """The value behind this tracer where the trace knows it, else None: Python control flow on it works then."""
         return None
 
+    def unknown(self) -> Tracer:
+        """The tracer whose trace does not know the value: this one, or one behind it."""
+        return self
+
     def _value(self, what: str) -> Any:
+        if not self.owner.alive:
+            raise leaked(self)
         value = self.concrete()
         if value is None:
+            x, here = self.unknown(), user_source()
+            way = _WAY_OUT.get(what, _WAY_OUT[""]).format(_static(x.owner.label))
             raise ConcretizationError(
-                f"{what} needs the value of a traced array of type {self.type}, which is not known while "
-                f"{self.owner.label or 'a function'} is traced. {_WAY_OUT.get(what, _WAY_OUT[''])}{at(user_source())}"
-                + (f"\n  the array was made at {self.source}" if self.source else "")
+                f"{what} needs the value of a traced array of type {self.type.strong()}, which is not known while "
+                f"{x.owner.label or 'a function'} is traced. {way}{_made(self, here)}{at(here)}"
             )
         return value
 
@@ -102,12 +125,30 @@ class Tracer(ArrayBase):
 
 
 _WAY_OUT = {
-    "bool()": "For a branch use fdl.cond, fdl.numpy.where or fdl.while_loop, or make the argument static with static_argnums.",
-    "an index": "Index with the array itself, or make the argument static with static_argnums.",
-    "conversion to a NumPy array": "Use fdl.numpy instead of numpy, or compute outside the traced function. "
-    "A NumPy array that a traced index indexes must be converted: fdl.numpy.asarray(x)[i].",
-    "": "Keep it an array (x.astype(...)), or make the argument static with static_argnums.",
+    "bool()": "For a branch use fdl.cond or fdl.numpy.where, for a loop fdl.while_loop, for `and`, `or`, `not` the operators &, |, ~{}.",
+    "an index": "To pick an element use an array, fdl.numpy.asarray(sequence)[i]; for a loop use fdl.fori_loop{}.",
+    "conversion to a NumPy array": "Use fdl.numpy instead of numpy, or fdl.pure_callback for what only numpy has. "
+    "A NumPy array that a traced index picks from is converted first: fdl.numpy.asarray(x)[i].",
+    "": "Keep it an array: x.astype(int) instead of int(x), fdl.numpy.sin instead of math.sin{}.",
 }
+
+
+def _static(label: str) -> str:
+    """How a value is made known to what is being traced, where there is a way."""
+    return {
+        "jit": "; or make the argument static with static_argnums",
+        "checkpoint": "; or make the argument static with static_argnums",
+        "vmap": "; or let all lanes share the argument with in_axes=None",
+    }.get(label.partition("(")[0], "")
+
+
+def _made(x: Tracer, here: str = "") -> str:
+    """The line of a message that says where a tracer comes from, unless it was made `here`."""
+    if isinstance(x.source, int):
+        found = x.owner.describe(x.source) if x.owner.describe else ""
+        return f"\n  it is {found}" if found else ""
+    text = place_text(x.source)
+    return f"\n  made at {text}" if text and text != here else ""
 
 
 # --- the current trace ----------------------------------------------------------------------------
@@ -206,10 +247,9 @@ def bind(primitive: Primitive, *inputs: Any, **params: Any) -> Any:
 def leaked(x: Tracer) -> LeakedTracerError:
     """The error for a tracer met where its trace is not at work."""
     return LeakedTracerError(
-        f"a traced array of type {x.type} escaped from {x.owner.label or 'the function that was traced'}: it was stored "
+        f"a traced array of type {x.type.strong()} escaped from {x.owner.label or 'the function that was traced'}: it was stored "
         "outside and is used after (or outside) the transformation that made it. Return it from the function instead."
-        + (f"\n  made at {x.source}" if x.source else "")
-        + at(user_source())
+        f"{_made(x)}{at(user_source())}"
     )
 
 
@@ -247,7 +287,7 @@ class ProgramTracer(Tracer):
 
     __slots__ = ("variable",)
 
-    def __init__(self, trace: Trace, variable: Variable, source: str = "") -> None:
+    def __init__(self, trace: Trace, variable: Variable, source: str | int = "") -> None:
         self.owner, self.variable, self.source = trace, variable, source
 
     @property
@@ -268,7 +308,7 @@ class ProgramTrace(Trace):
         """A tracer for a new input of the program."""
         v = Variable(type)
         self.inputs.append(v)
-        return ProgramTracer(self, v)
+        return ProgramTracer(self, v, len(self.inputs) - 1)
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         return self.record(primitive, inputs, params)
@@ -291,6 +331,8 @@ class ProgramTrace(Trace):
         if isinstance(x, Tracer):
             if not x.owner.alive:
                 raise leaked(x)
+        elif isinstance(x, Undefined):
+            raise DTypeError(f"not an array: {x!r}")
         else:
             t = check_array(x)
             if t.shape == () and not isinstance(x, Array):
@@ -336,6 +378,7 @@ def record(
     `f` takes and returns flat sequences of arrays.
     """
     trace = ProgramTrace(current(), label or getattr(f, "__name__", ""))
+    trace.describe = getattr(f, "describe", None)
     with living(trace):
         outs = f(*[trace.new_input(t) for t in types])
         return trace.finish(outs, name)
@@ -346,11 +389,45 @@ def check_array(x: Any, what: str = "") -> Type:
     try:
         return type_of(x)
     except TypeError:
-        kind = f"a NumPy array of dtype {x.dtype}" if isinstance(x, np.ndarray) else f"{x!r} of type {type(x).__name__}"
+        what = what or "an operand"
         raise DTypeError(
-            f"{what or 'an operand'} is {kind[:200]}: expected an array or a number of a dtype that fdl has. "
-            f"Convert it with fdl.numpy.asarray, or pass it as a static argument.{at(user_source())}"
+            f"{what} is {described(x)}: expected an array or a number. {_way_to_an_array(x, what)}{at(user_source())}"
         ) from None
+
+
+def described(x: Any) -> str:
+    """What messages call a value that a user gave: an array by its type, what has a name by that, anything else as it is written."""
+    if isinstance(x, ArrayBase):
+        return f"an array of type {x.type.strong()}"
+    if isinstance(x, np.ndarray):
+        return f"a NumPy array of dtype {x.dtype}"
+    if x is None:
+        return "None"
+    if isinstance(x, (FunctionType, ModuleType, type(len), np.ufunc)):
+        return f"the {'module' if isinstance(x, ModuleType) else 'function'} {x.__name__}"
+    if isinstance(x, type):
+        return f"the class {x.__name__}"
+    if isinstance(x, (list, tuple, dict)) and any(isinstance(v, (ArrayBase, np.ndarray)) for v in tree.leaves(x)):
+        return tree.described(tree.structure(x))
+    text = " ".join(repr(x).split())
+    return f"{text if len(text) <= 60 else text[:57] + '...'} of type {type(x).__name__}"
+
+
+def _way_to_an_array(x: Any, what: str) -> str:
+    if isinstance(x, np.ndarray):
+        if x.dtype == object:
+            return "Its elements are Python objects: make numbers of them with .astype('float32'), and pad rows of different lengths."
+        return f"Convert it with .astype to one of {', '.join(d.name for d in dtypes.ALL)}."
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple, memoryview)):
+        return "Convert it with fdl.numpy.asarray."
+    if "output" in what:
+        return "Return arrays, numbers, None, and containers of them."
+    transform = what.partition("(")[0]
+    if transform in ("jit", "checkpoint"):
+        return "What is no array goes into a static argument of its own (static_argnums), or is closed over."
+    if ": argument" in what:
+        return "What is no array is closed over (functools.partial), or left out."
+    return "A function that forgets to return gives None." if x is None else "Convert it to numbers first."
 
 
 # --- slots that `fdl/__init__.py` fills -----------------------------------------------------------

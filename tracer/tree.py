@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .errors import TreeError
+from .errors import TreeError, at, user_source
 
 Path: TypeAlias = tuple[str, ...]
 """The way to a leaf, each step as it is written in Python: `("['conv1']", "[0]", ".weight")`."""
@@ -100,7 +100,8 @@ def _sorted_keys(d: dict[Any, Any]) -> list[Any]:
         return sorted(d)
     except TypeError:
         raise TreeError(
-            f"a dict's keys must be sortable to be a pytree; got keys {list(d)!r}. Use keys of one type, such as str."
+            f"a dict's keys must be sortable to be a pytree; got keys {_short(list(d))}. Use keys of one type, such as str."
+            f"{at(user_source())}"
         ) from None
 
 
@@ -189,7 +190,9 @@ def unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
     """
     leaves = list(leaves)
     if len(leaves) != structure.size:
-        raise TreeError(f"the structure has {structure.size} leaves, but {len(leaves)} were given: {structure}")
+        raise TreeError(
+            f"the structure has {structure.size} leaves, but {len(leaves)} were given: {structure}{at(user_source())}"
+        )
     return _unflatten(structure, iter(leaves))
 
 
@@ -236,8 +239,13 @@ def path_str(path: Path, root: str = "") -> str:
     return root + "".join(path)
 
 
-def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+def map(
+    f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None, names: Sequence[str] = ()
+) -> Any:
     """The tree of `f(leaf, *leaves of rest)`; each of `rest` has the structure of `tree`, or continues below its leaves.
+
+    Args:
+        names: what errors call `tree` and each of `rest`.
 
     Raises: TreeError naming the first key path at which a tree of `rest` differs.
 
@@ -246,35 +254,48 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], b
         {'x': 11, 'y': (22,)}
     """
     flat, s = flatten(tree, is_leaf)
-    columns = [flat, *(flatten_up_to(s, r) for r in rest)]
+    columns = [flat]
+    for i, r in enumerate(rest, 1):
+        if names:
+            columns.append(flatten_up_to(s, r, f"{names[i]} is not nested like {names[0]}: {names[i]}"))
+        else:
+            columns.append(flatten_up_to(s, r))
     return unflatten(s, [f(*row) for row in zip(*columns, strict=True)])
 
 
-def flatten_up_to(s: Structure, tree: Any, root: str = "tree") -> list[Any]:
-    """The subtrees of `tree` at the leaves of `s`; raises a TreeError that names the key path where they part."""
+def flatten_up_to(s: Structure, tree: Any, root: str = "tree", words: tuple[str, str] = ("expected", "got")) -> list[Any]:
+    """The subtrees of `tree` at the leaves of `s`; raises a TreeError that names the key path where they part.
+
+    Args:
+        words: what the error says of `s`, and of `tree`: "params['w']: expected a tuple of 2, got an array or a scalar".
+    """
     out: list[Any] = []
-    _up_to(s, tree, root, out)
+    _up_to(s, tree, root, words, out)
     return out
 
 
-def _up_to(s: Structure, tree: Any, where: str, out: list[Any]) -> None:
+def _up_to(s: Structure, tree: Any, where: str, words: tuple[str, str], out: list[Any]) -> None:
     if s.type is _LEAF:
         out.append(tree)
         return
-    if type(tree) is not s.type:
-        raise TreeError(f"{where}: expected {_kind(s)}, got {type(tree).__name__}: {_short(tree)}")
+    given = structure(tree) if tree is None or type(tree) is not s.type else None
+    if given is not None and given.type is not s.type:
+        raise TreeError(f"{where}: {words[0]} {described(s)}, {words[1]} {described(given)}.{at(user_source())}")
     if s.type is type(None):
         return
     node = _node_of(s.type)
     assert node is not None, s
     children, data = node.flatten(tree)
     if data != s.data or len(children) != len(s.children):
-        raise TreeError(f"{where}: expected {_kind(s)}, got {_kind(structure(tree))}")
+        raise TreeError(f"{where}: {words[0]} {described(s)}, {words[1]} {described(structure(tree))}.{at(user_source())}")
     for step, child_s, child in builtins.zip(node.steps(data, len(children)), s.children, children, strict=True):
-        _up_to(child_s, child, where + step, out)
+        _up_to(child_s, child, where + step, words, out)
 
 
-def _kind(s: Structure) -> str:
+def described(s: Structure) -> str:
+    """A structure in words, for messages: "a tuple of 2", "a dict with keys ['b', 'w']", "an array or a scalar"."""
+    if s.type is _LEAF:
+        return "an array or a scalar"
     if s.type is dict and isinstance(s.data, tuple):
         return f"a dict with keys {list(s.data)!r}"
     if s.type is type(None):
@@ -287,17 +308,17 @@ def _short(x: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def difference(a: Structure, b: Structure, root: str = "tree") -> str:
+def difference(a: Structure, b: Structure, root: str = "tree", words: tuple[str, str] = ("expected", "got")) -> str:
     """Where two structures first part: "params['w']: expected a dict with keys [...], got None"; "" when they are equal."""
     if a == b:
         return ""
     if a.type is not b.type or a.data != b.data or len(a.children) != len(b.children):
-        words = {_LEAF: "an array or a scalar"}
-        return f"{root}: expected {words.get(a.type) or _kind(a)}, got {words.get(b.type) or _kind(b)}"
+        return f"{root}: {words[0]} {described(a)}, {words[1]} {described(b)}"
     node = _node_of(a.type)
     assert node is not None
     steps = node.steps(a.data, len(a.children))
-    return next(d for s, x, y in builtins.zip(steps, a.children, b.children, strict=True) if (d := difference(x, y, root + s)))
+    pairs = builtins.zip(steps, a.children, b.children, strict=True)
+    return next(d for s, x, y in pairs if (d := difference(x, y, root + s, words)))
 
 
 def all_leaves(values: Iterable[Any]) -> bool:

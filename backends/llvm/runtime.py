@@ -23,6 +23,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from fdl.tracer.errors import at, user_source
+
 from . import engine, runtime_ir
 from .engine import Loaded, compile_text
 from .locks import MAKING
@@ -150,9 +152,9 @@ class Runtime:
     def set_num_threads(self, count: int) -> None:
         """Set the number of threads. Waits for a parallel loop that is running. Raises: TypeError, ValueError."""
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-            raise TypeError(f"set_num_threads: expected an int, got {count!r}")
+            raise TypeError(f"set_num_threads: expected an int, got {count!r}.{at(user_source())}")
         if not 1 <= count <= MAX_THREADS:
-            raise ValueError(f"set_num_threads: expected 1 to {MAX_THREADS} threads, got {count}")
+            raise ValueError(f"set_num_threads: expected 1 to {MAX_THREADS} threads, got {count}.{at(user_source())}")
         with self._lock:
             self._threads = int(count)
             epoch = self._set_threads(self._threads)

@@ -12,7 +12,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
 from fdl.tracer.ops import elementwise as ew
-from fdl.tracer.trace import bind, record
+from fdl.tracer.trace import bind, described, record
 from fdl.tracer.transforms.cond import cond_p
 from fdl.tracer.transforms.jvp import program_function
 from fdl.transforms.signature import name_of
@@ -67,11 +67,11 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
     """
     operands = _operands("switch", operands, operand)
     if not branches:
-        raise ValueError(f"switch: needs at least one branch.{at(user_source())}")
+        raise ValueError(f"switch: needs at least one branch, got none.{at(user_source())}")
     i = as_operand(index, "switch: index")
     t = type_of(i)
     if t.shape != () or not dtypes.is_int(t.dtype):
-        raise DTypeError(f"switch: index must be an integer scalar, got {t}.{at(user_source())}")
+        raise DTypeError(f"switch: index must be an integer scalar, got {described(index)}.{at(user_source())}")
     if len(branches) == 1:
         return branches[0](*operands)
     last = len(branches) - 1
@@ -104,10 +104,8 @@ def _agreed(label: str, functions: Sequence[Callable[..., Any]], recorded: list[
     one = recorded[first]
     for name, other in zip(names, recorded, strict=True):
         if other.structure != one.structure:
-            raise ShapeError(
-                f"{label}: branches return different structures: {names[first]} and {name} part at "
-                f"{tree.difference(one.structure, other.structure, name)}.{at(user_source())}"
-            )
+            difference = tree.difference(one.structure, other.structure, "the output", (f"{names[first]} returns", name))
+            raise ShapeError(f"{label}: branches return different structures: {difference}.{at(user_source())}")
     targets: list[dtypes.DType] = []
     wrong: list[str] = []
     for k, path in enumerate(tree.paths(one.structure)):

@@ -9,7 +9,7 @@ from fdl.numpy.promote import as_operand, asarray, to_dtype
 from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import DTypeError, at, user_source
 from fdl.tracer.ir import Type, type_of
-from fdl.tracer.trace import Tracer, bind
+from fdl.tracer.trace import Tracer, bind, described
 from fdl.tracer.transforms.jvp import known_value
 from fdl.tracer.transforms.while_loop import while_p
 from fdl.transforms.signature import name_of
@@ -84,7 +84,8 @@ def fori_loop(
         t = type_of(x)
         if t.shape != () or not dtypes.is_int(t.dtype):
             raise DTypeError(
-                f"fori_loop: bounds must be integer scalars, got {t} among {lower!r} and {upper!r}.{at(user_source())}"
+                f"fori_loop: bounds must be integer scalars, got {described(bound)}. Convert it with int(...) or .astype(int)."
+                f"{at(user_source())}"
             )
         bounds.append((x, t))
     (low, a), (high, b) = bounds

@@ -10,7 +10,7 @@ from fdl.numpy.promote import as_operand, asarray, to_dtype
 from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
-from fdl.tracer.trace import check_array, record
+from fdl.tracer.trace import check_array, described, record
 from fdl.tracer.transforms.jvp import program_function
 from fdl.transforms.signature import FlatFunction, name_of
 
@@ -37,7 +37,7 @@ def is_type(x: Any) -> bool:
 def record_call(f: Callable[..., Any], args: Sequence[Any], label: str) -> Recorded:
     """`f` recorded on pytrees of arrays, or of types in their place."""
     if not callable(f):
-        raise TypeError(f"{label}: expected a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+        raise TypeError(f"{label}: expected a function, got {described(f)}.{at(user_source())}")
     leaves, structure = tree.flatten((tuple(args), {}), is_type)
     types = [x if isinstance(x, Type) else check_array(x, f"{label}: an argument of {name_of(f)}") for x in leaves]
     function = FlatFunction(f, structure)
@@ -70,7 +70,9 @@ def hoisted(recorded: Sequence[Recorded]) -> tuple[list[Program], list[Any]]:
 
 def arrays(x: Any, what: str) -> Any:
     """A pytree with its leaves as arrays."""
-    return tree.map(lambda leaf: asarray(as_operand(leaf, what)), x)
+    leaves, structure = tree.flatten(x)
+    named = zip(tree.paths(structure), leaves, strict=True)
+    return tree.unflatten(structure, [asarray(as_operand(leaf, tree.path_str(path, what))) for path, leaf in named])
 
 
 # --- carries --------------------------------------------------------------------------------------

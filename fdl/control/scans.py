@@ -56,7 +56,9 @@ def scan(
     def make(carry: Any) -> Recorded:
         r = record_call(f, (tree.map(type_of, carry), slices), "scan")
         if r.structure.type is not tuple or len(r.structure.children) != 2:
-            raise ShapeError(f"scan: {name_of(f)} must return a pair (carry, output), got {r.structure}.{at(user_source())}")
+            raise ShapeError(
+                f"scan: {name_of(f)} must return a pair (carry, output), got {tree.described(r.structure)}.{at(user_source())}"
+            )
         return r
 
     init, body = settled(init, make)

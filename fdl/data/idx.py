@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tracer.errors import FdlError
+from ..tracer.errors import FdlError, at, user_source
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """An IDX file's type byte → the NumPy dtype of its elements."""
@@ -45,23 +45,27 @@ def parse_idx(content: bytes, name: str = "IDX data") -> np.ndarray[Any, Any]:
         array([[7, 8, 9]], dtype=uint8)
     """
     if len(content) < 4:
-        raise DataError(f"{name}: {len(content)} bytes are too few for an IDX header of at least 4.")
+        raise DataError(f"{name}: {len(content)} bytes are too few for an IDX header of at least 4.{at(user_source())}")
     zero, code, axes = struct.unpack_from(">HBB", content)
     if zero != 0 or code not in TYPES:
         known = ", ".join(f"0x{c:02x}" for c in TYPES)
         raise DataError(
             f"{name}: not an IDX file: it starts with {content[:4].hex(' ')}, expected 00 00, "
-            f"a type byte (one of {known}), and the number of axes."
+            f"a type byte (one of {known}), and the number of axes.{at(user_source())}"
         )
     start = 4 + 4 * axes
     if len(content) < start:
-        raise DataError(f"{name}: truncated: its {axes} sizes need a header of {start} bytes, but the file has {len(content)}.")
+        raise DataError(
+            f"{name}: truncated: its {axes} sizes need a header of {start} bytes, but the file has {len(content)}.{at(user_source())}"
+        )
     shape = struct.unpack_from(f">{axes}I", content, 4)
     dtype = np.dtype(TYPES[code])
     expected = start + math.prod(shape) * dtype.itemsize
     if len(content) != expected:
         fault = "truncated" if len(content) < expected else "too long"
-        raise DataError(f"{name}: {fault}: {shape} of {dtype.name} takes {expected} bytes, but the file has {len(content)}.")
+        raise DataError(
+            f"{name}: {fault}: {shape} of {dtype.name} takes {expected} bytes, but the file has {len(content)}.{at(user_source())}"
+        )
     array = np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array
@@ -86,4 +90,4 @@ def unpacked(path: str | os.PathLike[str]) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as fault:
-        raise DataError(f"{os.fspath(path)}: damaged gzip file of {len(content)} bytes: {fault}") from fault
+        raise DataError(f"{os.fspath(path)}: damaged gzip file of {len(content)} bytes: {fault}{at(user_source())}") from None

@@ -17,26 +17,30 @@ import numpy as np
 
 from .. import random
 from ..tracer import tree
-from ..tracer.errors import DTypeError, ShapeError
+from ..tracer.errors import DTypeError, ShapeError, at, user_source
 
 
 def _examples(data: Any, caller: str) -> int:
     """The length of the first axis that all arrays of `data` share."""
     pairs, _ = tree.flatten_with_paths(data)
     if not pairs:
-        raise ShapeError(f"{caller}: data holds no arrays: {data!r}")
+        raise ShapeError(f"{caller}: data holds no arrays: {data!r}.{at(user_source())}")
     first = ""
     count = 0
     for path, leaf in pairs:
         name = tree.path_str(path, "data")
         if not hasattr(leaf, "shape"):
-            raise DTypeError(f"{caller}: {name} is a {type(leaf).__name__}, expected an array. Convert it with np.asarray.")
+            raise DTypeError(
+                f"{caller}: {name} is a {type(leaf).__name__}, expected an array. Convert it with np.asarray.{at(user_source())}"
+            )
         if not leaf.shape:
-            raise ShapeError(f"{caller}: {name} is a scalar array, expected a first axis that counts the examples.")
+            raise ShapeError(
+                f"{caller}: {name} is a scalar array, expected a first axis that counts the examples.{at(user_source())}"
+            )
         if first and leaf.shape[0] != count:
             raise ShapeError(
                 f"{caller}: the arrays differ in their number of examples: {first} has {count}, "
-                f"{name} of shape {tuple(leaf.shape)} has {leaf.shape[0]}."
+                f"{name} of shape {tuple(leaf.shape)} has {leaf.shape[0]}.{at(user_source())}"
             )
         first, count = first or name, leaf.shape[0]
     return count
@@ -78,15 +82,16 @@ class Loader:
         try:
             size = operator.index(self.batch_size)
         except TypeError:
-            raise DTypeError(f"Loader: batch_size must be an integer, got {self.batch_size!r}.") from None
+            raise DTypeError(f"Loader: batch_size must be an integer, got {self.batch_size!r}.{at(user_source())}") from None
         if size < 1:
-            raise ValueError(f"Loader: batch_size must be at least 1, got {size}.")
+            raise ValueError(f"Loader: batch_size must be at least 1, got {size}.{at(user_source())}")
         if self.drop_last and size > count:
             raise ValueError(
                 f"Loader: batch_size {size} is above the {count} examples, and drop_last leaves no batch. Lower batch_size."
+                f"{at(user_source())}"
             )
         if self.shuffle and self.key is None:
-            raise ValueError("Loader: shuffle=True needs a key. Pass key=fdl.random.key(seed).")
+            raise ValueError(f"Loader: shuffle=True needs a key. Pass key=fdl.random.key(seed).{at(user_source())}")
 
     @property
     def examples(self) -> int:
@@ -149,10 +154,12 @@ def split(data: Any, fraction: float, key: Any = None) -> tuple[Any, Any]:
     """
     count = _examples(data, "split")
     if not 0 < fraction < 1:
-        raise ValueError(f"split: fraction must be between 0 and 1, got {fraction!r}. Divide a number of examples by {count}.")
+        raise ValueError(
+            f"split: fraction must be between 0 and 1, got {fraction!r}. Divide a number of examples by {count}.{at(user_source())}"
+        )
     first = round(fraction * count)
     if not 0 < first < count:
-        raise ValueError(f"split: a fraction of {fraction!r} of {count} examples leaves one part empty.")
+        raise ValueError(f"split: a fraction of {fraction!r} of {count} examples leaves one part empty.{at(user_source())}")
     if key is None:
         return _take(data, slice(first)), _take(data, slice(first, count))
     order = np.asarray(random.permutation(key, count))

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 
 from ..tracer import dtypes
+from ..tracer.errors import at, user_source
 from .idx import DataError, parse_idx, unpacked
 from .remote import Remote, fault_of
 
@@ -63,7 +64,9 @@ class Dataset:
         Example: `train[:1000]`, `train[train.labels == 3]`.
         """
         if np.ndim(index) == 0 and not isinstance(index, slice):
-            raise TypeError(f"a Dataset is indexed by a slice, an array of integers or a mask, not by {index!r}.")
+            raise TypeError(
+                f"a Dataset is indexed by a slice, an array of integers or a mask, not by {index!r}.{at(user_source())}"
+            )
         return Dataset(self.images[index], self.labels[index])
 
 
@@ -103,10 +106,10 @@ def mnist(
         ((60000, 28, 28, 1), (60000,))
     """
     if split not in (None, "train", "test"):
-        raise ValueError(f'mnist: split must be "train", "test" or None for both, got {split!r}.')
+        raise ValueError(f'mnist: split must be "train", "test" or None for both, got {split!r}.{at(user_source())}')
     image_dtype = dtypes.uint8 if dtype is None else dtypes.of(dtype)
     if image_dtype != dtypes.uint8 and not dtypes.is_float(image_dtype):
-        raise TypeError(f"mnist: dtype must be uint8 or a floating-point type, got {image_dtype.name}.")
+        raise TypeError(f"mnist: dtype must be uint8 or a floating-point type, got {image_dtype.name}.{at(user_source())}")
     folders = list(_folders(cache))
     if split is not None:
         return _part(split, image_dtype, folders)
@@ -136,6 +139,11 @@ def _part(split: str, dtype: dtypes.DType, folders: list[Path]) -> Dataset:
     return Dataset(images, labels)
 
 
+def _plain(error: DataError) -> str:
+    """What an error says, without the line it was raised for."""
+    return str(error).partition("\n  at ")[0]
+
+
 def _array(remote: Remote, folders: list[Path]) -> np.ndarray[Any, Any]:
     """The array of one file, from the first folder that has it intact, else downloaded into the last."""
     plain = remote.name.removesuffix(".gz")
@@ -147,7 +155,7 @@ def _array(remote: Remote, folders: list[Path]) -> np.ndarray[Any, Any]:
             content = unpacked(path)
             fault = fault_of(remote, content)
         except DataError as error:
-            fault = str(error).removeprefix(f"{path}: ")
+            fault = _plain(error).removeprefix(f"{path}: ")
         if not fault:
             return parse_idx(content, str(path))
         damaged.append(f"{path} is damaged: {fault}")
@@ -162,7 +170,7 @@ def _array(remote: Remote, folders: list[Path]) -> np.ndarray[Any, Any]:
         looked = "".join(f"\n  {folder}" for folder in folders)
         notes = "".join(f"\n{note}" for note in damaged)
         raise DataError(
-            f"MNIST: {error}\nLooked in:{looked}{notes}\nWithout a network, put these four files of the original MNIST "
-            f"(packed or not) into {folders[-1]}, or pass their folder as mnist(cache=...):{names}"
-        ) from error
+            f"MNIST: {_plain(error)}\nLooked in:{looked}{notes}\nWithout a network, put these four files of the original MNIST "
+            f"(packed or not) into {folders[-1]}, or pass their folder as mnist(cache=...):{names}{at(user_source())}"
+        ) from None
     return parse_idx(unpacked(path), str(path))

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fdl.numpy.promote import as_operand
-from fdl.tracer import dtypes
-from fdl.tracer.errors import FdlError, ShapeError, at, user_source
+from fdl.tracer import dtypes, tree
+from fdl.tracer.errors import FdlError, ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 
 Params = Any
@@ -106,6 +106,16 @@ def parameter_dtype(t: Type, asked: Any) -> dtypes.DType:
     if asked is not None:
         return dtypes.of(asked)
     return t.dtype if dtypes.is_float(t.dtype) else dtypes.DEFAULT_FLOAT
+
+
+def entries(layer: Layer, params: Params, *names: str) -> list[Any]:
+    """The named entries of a layer's parameters; raises a TreeError when they are another layer's."""
+    if not isinstance(params, dict) or any(name not in params for name in names):
+        raise TreeError(
+            f"{layer}: the parameters are {tree.described(tree.structure(params))}, expected a dict with keys {sorted(names)!r}. Give "
+            f"it what its own init returns.{at(user_source())}"
+        )
+    return [params[name] for name in names]
 
 
 def need_axes(layer: Layer, shape: tuple[int, ...], n: int, layout: str) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from fdl import numpy as fnp
 from fdl import random
-from fdl.tracer.errors import DTypeError, at, user_source
+from fdl.tracer import tree
+from fdl.tracer.errors import DTypeError, TreeError, at, user_source
+from fdl.tracer.trace import described
 from fdl.transforms import eval_shape
 
 from .base import STATIC, Layer, MissingKeyError, Params, State, need_axes, spec
@@ -76,7 +78,9 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer | Callable[[Any], Any]) -> None:
         for i, layer in enumerate(layers):
             if not callable(layer):
-                raise DTypeError(f"Sequential: layer {i} is {layer!r}, expected a layer or a function of one array.{at(user_source())}")
+                raise DTypeError(
+                    f"Sequential: layer {i} is {described(layer)}, expected a layer or a function of one array.{at(user_source())}"
+                )
         object.__setattr__(self, "layers", tuple(x if isinstance(x, Layer) else Activation(x) for x in layers))
 
     def init(self, key: Any, x: Any) -> tuple[Params, State]:
@@ -92,6 +96,12 @@ class Sequential(Layer):
 
     def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False) -> tuple[Any, State]:
         n = len(self.layers)
+        for what, value in (("parameters", params), ("state", state)):
+            if not (what == "state" and _is_empty(value)) and not (isinstance(value, (tuple, list)) and len(value) == n):
+                raise TreeError(
+                    f"Sequential of {n} layers: the {what} are {tree.described(tree.structure(value))}, expected one entry for each layer. "
+                    f"Give it what its own init returns.{at(user_source())}"
+                )
         keys = [None] * n if key is None or not train else list(random.split(key, n))
         states = ((),) * n if _is_empty(state) else state
         new = []

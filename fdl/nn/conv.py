@@ -11,7 +11,7 @@ from fdl.numpy.promote import promote_operands
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ops import convolve
 
-from .base import STATIC, Layer, Params, State, need_axes, parameter_dtype, spec
+from .base import STATIC, Layer, Params, State, entries, need_axes, parameter_dtype, spec
 from .initializers import Initializer, lecun_normal, zeros
 from .windows import Padding, Sizes, merge_batch, pairs, sizes, split_batch, static_padding
 
@@ -57,7 +57,7 @@ class Conv(Layer):
         object.__setattr__(self, "window", window)
         object.__setattr__(self, "strides", sizes("Conv", "strides", self.strides, len(window)))
         object.__setattr__(self, "dilation", sizes("Conv", "dilation", self.dilation, len(window)))
-        object.__setattr__(self, "padding", static_padding(self.padding))
+        object.__setattr__(self, "padding", static_padding("Conv", self.padding))
         if self.groups < 1 or self.features % self.groups:
             raise ShapeError(f"Conv: groups={self.groups} must divide features={self.features}.{at(user_source())}")
 
@@ -65,7 +65,9 @@ class Conv(Layer):
         t = spec(x, "Conv.init")
         self._check(t.shape)
         if t.shape[-1] % self.groups:
-            raise ShapeError(f"{self}: groups={self.groups} does not divide the {t.shape[-1]} input channels.{at(user_source())}")
+            raise ShapeError(
+                f"{self}: groups={self.groups} does not divide the {t.shape[-1]} input channels.{at(user_source())}"
+            )
         dtype = parameter_dtype(t, self.dtype)
         weight_key, bias_key = random.split(key)
         shape = (*sizes("Conv", "window", self.window), t.shape[-1] // self.groups, self.features)
@@ -77,19 +79,21 @@ class Conv(Layer):
     def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False) -> tuple[Any, State]:
         t = spec(x, str(self))
         self._check(t.shape)
-        channels = params["w"].shape[-2] * self.groups
+        w, *bias = entries(self, params, *(("w", "b") if self.bias else ("w",)))
+        channels = w.shape[-2] * self.groups
         if t.shape[-1] != channels:
-            raise ShapeError(f"{self}: the input has shape {t.shape}, expected {channels} channels on its last axis.{at(user_source())}")
+            expected = "1 channel" if channels == 1 else f"{channels} channels"
+            raise ShapeError(f"{self}: the input has shape {t.shape}, expected {expected} on its last axis.{at(user_source())}")
         window = sizes("Conv", "window", self.window)
         strides, dilation = (sizes("Conv", "", v, len(window)) for v in (self.strides, self.dilation))
         spatial = t.shape[-1 - len(window) : -1]
         padding = pairs(str(self), self.padding, spatial, window, strides, dilation)
-        x, w = promote_operands("Conv", x, params["w"], broadcast=False)
+        x, w = promote_operands("Conv", x, w, broadcast=False)
         x, lead = merge_batch(x, t.shape, len(window) + 1)
         y = convolve.conv(
             x, w, strides=strides, padding=padding, lhs_dilation=(1,) * len(window), rhs_dilation=dilation, groups=self.groups
         )
-        return split_batch(fnp.add(y, params["b"]) if self.bias else y, lead), state
+        return split_batch(fnp.add(y, bias[0]) if bias else y, lead), state
 
     def _check(self, shape: tuple[int, ...]) -> None:
         rank = len(sizes("Conv", "window", self.window))

@@ -73,11 +73,17 @@ he_normal = _scaled("he_normal", 2.0, "in", True, "Normal numbers of variance 2 
 he_uniform = _scaled("he_uniform", 2.0, "in", False, "Uniform numbers of variance 2 / fan in: for layers before a ReLU.")
 lecun_normal = _scaled("lecun_normal", 1.0, "in", True, "Normal numbers of variance 1 / fan in.")
 lecun_uniform = _scaled("lecun_uniform", 1.0, "in", False, "Uniform numbers of variance 1 / fan in.")
+xavier_normal, xavier_uniform, kaiming_normal, kaiming_uniform = glorot_normal, glorot_uniform, he_normal, he_uniform
 
 
 def zeros(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
     """Zeros; the key may be None."""
     return fnp.zeros(tuple(shape), dtypes.of(dtype))
+
+
+def ones(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    """Ones; the key may be None."""
+    return fnp.ones(tuple(shape), dtypes.of(dtype))
 
 
 def constant(value: float) -> Initializer:
@@ -93,3 +99,111 @@ def constant(value: float) -> Initializer:
 
     initializer.__name__ = initializer.__qualname__ = f"constant({value!r})"
     return initializer
+
+
+def normal(stddev: float = 1e-2) -> Initializer:
+    """An initialiser that draws normal numbers of standard deviation `stddev`."""
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        return fnp.multiply(random.normal(key, tuple(shape), dtype), stddev)
+
+    return _named(initializer, f"normal({stddev!r})")
+
+
+def uniform(scale: float = 1e-2) -> Initializer:
+    """An initialiser that draws uniform numbers from [0, scale)."""
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        return random.uniform(key, tuple(shape), dtype, 0.0, scale)
+
+    return _named(initializer, f"uniform({scale!r})")
+
+
+def _named(initializer: Initializer, name: str) -> Initializer:
+    initializer.__name__ = initializer.__qualname__ = name
+    return initializer
+
+
+def variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
+    """An initialiser of variance `scale` / fan.
+
+    Args:
+        mode: "fan_in", "fan_out", or their mean "fan_avg" or geometric mean "fan_geo_avg".
+        distribution: "truncated_normal", "normal" or "uniform".
+
+    Raises: ValueError for other words.
+
+    Example:
+        >>> from fdl import random
+        >>> variance_scaling(2.0, "fan_in", "normal")(random.key(0), (3, 4)).shape
+        (3, 4)
+    """
+    means: dict[str, Callable[[float, float], float]] = {
+        "fan_in": lambda a, b: a,
+        "fan_out": lambda a, b: b,
+        "fan_avg": lambda a, b: (a + b) / 2,
+        "fan_geo_avg": lambda a, b: math.sqrt(a * b),
+    }
+    if mode not in means or distribution not in ("truncated_normal", "normal", "uniform"):
+        raise ValueError(
+            f"variance_scaling: mode={mode!r}, distribution={distribution!r}: expected one of {', '.join(means)}, and 'truncated_normal', "
+            f"'normal' or 'uniform'.{at(user_source())}"
+        )
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        std = math.sqrt(scale / max(means[mode](*fans(shape)), 1))
+        if distribution == "uniform":
+            bound = math.sqrt(3) * std
+            return random.uniform(key, tuple(shape), dtype, -bound, bound)
+        if distribution == "normal":
+            return fnp.multiply(random.normal(key, tuple(shape), dtype), std)
+        return fnp.multiply(truncated_normal(key, shape, dtype), std / _CUT_STD)
+
+    return _named(initializer, f"variance_scaling({scale!r}, {mode!r}, {distribution!r})")
+
+
+def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
+    """An initialiser that draws matrices with orthonormal rows or columns, whichever are fewer, times `scale` (Saxe et al., ICLR 2014).
+
+    Args:
+        column_axis: the axis that the columns run over; the others together are the rows.
+
+    Example:
+        >>> from fdl import random
+        >>> w = orthogonal()(random.key(0), (3, 2))
+        >>> bool(fnp.allclose(w.T @ w, fnp.eye(2), atol=1e-6))
+        True
+    """
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        if len(shape) < 2:
+            raise ShapeError(f"orthogonal: shape {tuple(shape)}: expected at least two axes.{at(user_source())}")
+        columns = shape[column_axis]
+        rest = [n for a, n in enumerate(shape) if a != column_axis % len(shape)]
+        rows = math.prod(rest)
+        q, r = fnp.linalg.qr(random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
+        # Without the signs of R's diagonal Q would not be uniformly distributed (Mezzadri, 2007).
+        q = fnp.multiply(q, fnp.where(fnp.less(fnp.diagonal(r), 0), -1, 1))
+        w = fnp.reshape(q.T if rows < columns else q, (*rest, columns))
+        return fnp.multiply(fnp.moveaxis(w, -1, column_axis), scale)
+
+    return _named(initializer, f"orthogonal({scale!r}, {column_axis!r})")
+
+
+def delta_orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
+    """An initialiser of filters (*window, in, out) that are zero but in the middle, where they are `orthogonal` (Xiao et al., ICML 2018).
+
+    Raises: ShapeError where there are more inputs than outputs, or the window has not one to three axes.
+    """
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        if len(shape) not in (3, 4, 5) or shape[-1] < shape[-2]:
+            raise ShapeError(
+                f"delta_orthogonal: shape {tuple(shape)}: expected one to three window axes, and no more inputs than outputs."
+                f"{at(user_source())}"
+            )
+        middle = orthogonal(scale, column_axis)(key, shape[-2:], dtype)
+        place = tuple((n - 1) // 2 for n in shape[:-2])
+        return fnp.zeros(tuple(shape), dtypes.of(dtype)).at[place].set(middle)
+
+    return _named(initializer, f"delta_orthogonal({scale!r}, {column_axis!r})")

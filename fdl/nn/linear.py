@@ -9,7 +9,7 @@ from fdl import numpy as fnp
 from fdl import random
 from fdl.tracer.errors import ShapeError, at, user_source
 
-from .base import STATIC, Layer, Params, State, need_axes, parameter_dtype, spec
+from .base import STATIC, Layer, Params, State, entries, need_axes, parameter_dtype, spec
 from .initializers import Initializer, lecun_normal, zeros
 
 
@@ -54,10 +54,11 @@ class Linear(Layer):
         return params, ()
 
     def __call__(self, params: Params, state: State, x: Any, *, key: Any = None, train: bool = False) -> tuple[Any, State]:
-        shape, n = spec(x, str(self)).shape, params["w"].shape[0]
+        w, *bias = entries(self, params, *(("w", "b") if self.bias else ("w",)))
+        shape, n = spec(x, str(self)).shape, w.shape[0]
         if not shape or shape[-1] != n:
             raise ShapeError(
                 f"{self}: the input has shape {shape}, expected (..., {n}): the weights are ({n}, {self.features}).{at(user_source())}"
             )
-        y = fnp.matmul(x, params["w"])
-        return (fnp.add(y, params["b"]) if self.bias else y), state
+        y = fnp.matmul(x, w)
+        return (fnp.add(y, bias[0]) if bias else y), state

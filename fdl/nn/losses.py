@@ -16,7 +16,8 @@ from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import shape as s
 
-from .activations import log_softmax, softplus
+from .activations import softplus
+from .axiswise import log_softmax
 
 
 def _same(name: str, x: Any, y: Any) -> tuple[Any, Any]:

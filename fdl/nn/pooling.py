@@ -28,8 +28,10 @@ class _Pool(Layer):
         name = type(self).__name__
         window = sizes(name, "window", self.window)
         object.__setattr__(self, "window", window)
-        object.__setattr__(self, "strides", window if self.strides is None else sizes(name, "strides", self.strides, len(window)))
-        object.__setattr__(self, "padding", static_padding(self.padding))
+        object.__setattr__(
+            self, "strides", window if self.strides is None else sizes(name, "strides", self.strides, len(window))
+        )
+        object.__setattr__(self, "padding", static_padding(type(self).__name__, self.padding))
 
     def _arguments(self, x: Any) -> tuple[Any, tuple[int, ...], dict[str, Any]]:
         """The input with one batch axis, its batch axes' sizes, and the primitive's parameters."""

@@ -19,19 +19,30 @@ def sizes(caller: str, what: str, value: Sizes, rank: int | None = None) -> tupl
     out = (value,) * (rank or 2) if isinstance(value, int) else tuple(value)
     if (rank is not None and len(out) != rank) or not out or any(n < 1 for n in out):
         count = "" if rank is None else f" {rank}"
-        raise ShapeError(f"{caller}: {what}={value!r}: expected a positive int, or a tuple of{count} positive ints.{at(user_source())}")
+        raise ShapeError(
+            f"{caller}: {what}={value!r}: expected a positive int, or a tuple of{count} positive ints.{at(user_source())}"
+        )
     return out
 
 
-def static_padding(padding: Padding) -> Any:
+def static_padding(caller: str, padding: Padding) -> Any:
     """Padding in a hashable form, for a layer's field."""
+    if isinstance(padding, str) and padding not in ("SAME", "VALID"):
+        raise ShapeError(
+            f'{caller}: padding={padding!r}: expected "SAME", "VALID", an int, or (low, high) pairs.{at(user_source())}'
+        )
     if isinstance(padding, (str, int)):
         return padding
     return tuple(p if isinstance(p, int) else tuple(p) for p in padding)
 
 
 def pairs(
-    caller: str, padding: Padding, spatial: Sequence[int], window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+    caller: str,
+    padding: Padding,
+    spatial: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
 ) -> Pairs:
     """The (low, high) padding of each spatial axis.
 

@@ -39,6 +39,7 @@ from .functional import *  # noqa: F403
 from .histograms import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .info import *  # noqa: F403
+from .inout import *  # noqa: F403
 from .joins import *  # noqa: F403
 from .logic import *  # noqa: F403
 from .nanfunctions import *  # noqa: F403
@@ -55,6 +56,7 @@ from .signals import *  # noqa: F403
 from .sorting import *  # noqa: F403
 from .special import *  # noqa: F403
 from .statistics import *  # noqa: F403
+from .ufunc_object import *  # noqa: F403
 from .ufuncs import *  # noqa: F403
 from .updates import *  # noqa: F403
 
@@ -66,6 +68,7 @@ single, double, csingle, cdouble = float32, float64, complex64, complex128
 # The kinds that `issubdtype` takes, besides dtypes.
 generic, number, integer, inexact, floating = _np.generic, _np.number, _np.integer, _np.inexact, _np.floating
 signedinteger, unsignedinteger, complexfloating = _np.signedinteger, _np.unsignedinteger, _np.complexfloating
+character, flexible, object_, dtype = _np.character, _np.flexible, _np.object_, _np.dtype
 pi, inf, nan, newaxis = _np.pi, _np.inf, _np.nan, None
 e: float = _np.e
 euler_gamma: float = _np.euler_gamma

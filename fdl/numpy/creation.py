@@ -16,16 +16,30 @@ from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
 from fdl.tracer.trace import Tracer
 
-from .promote import as_operand, asarray, broadcast_to, canonical_axis, check_device, promote_operands, result_dtype, to_dtype
+from .promote import (
+    as_operand,
+    asarray,
+    broadcast_to,
+    canonical_axis,
+    check_device,
+    check_range,
+    known_size,
+    promote_operands,
+    result_dtype,
+    to_dtype,
+)
 from .ufuncs import add, divide, multiply, subtract
 
 
 def as_shape(name: str, shape: Any) -> tuple[int, ...]:
     """A shape given as an int or a sequence of ints; raises a ShapeError for negative sizes."""
-    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if isinstance(shape, (int, np.integer)) or (isinstance(shape, ArrayBase) and not shape.shape):
+        shape = (shape,)
     try:
-        out = tuple(n.__index__() for n in sizes)
-    except (AttributeError, TypeError):
+        out = tuple(known_size(name, n) for n in shape)
+    except ConcretizationError:
+        raise
+    except TypeError:
         raise ShapeError(f"{name}: expected a shape of ints, got {shape!r}.{at(user_source())}") from None
     if any(n < 0 for n in out):
         raise ShapeError(f"{name}: sizes must not be negative, got {out}.{at(user_source())}")
@@ -77,20 +91,25 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
         >>> full((2, 2), 7).tolist()
         [[7, 7], [7, 7]]
     """
-    check_device("full", device)
-    fill = as_operand(fill_value, "full: fill_value")
-    fill = to_dtype(fill, dtypes.of(dtype) if dtype is not None else type_of(fill).dtype)
-    return broadcast_to(asarray(fill), as_shape("full", shape))
+    return _filled("full", shape, fill_value, dtype, device)
+
+
+def _filled(name: str, shape: Any, fill_value: Any, dtype: Any, device: Any) -> Any:
+    check_device(name, device)
+    fill = as_operand(fill_value, f"{name}: fill_value")
+    wanted = dtypes.of(dtype) if dtype is not None else type_of(fill).dtype
+    check_range(name, fill, wanted)
+    return broadcast_to(asarray(to_dtype(fill, wanted)), as_shape(name, shape))
 
 
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None) -> Any:
     """An array of zeros, float32 unless `dtype` says otherwise."""
-    return full(shape, 0, dtypes.of(float if dtype is None else dtype), device=device)
+    return _filled("zeros", shape, 0, float if dtype is None else dtype, device)
 
 
 def ones(shape: Any, dtype: Any = None, *, device: Any = None) -> Any:
     """An array of ones, float32 unless `dtype` says otherwise."""
-    return full(shape, 1, dtypes.of(float if dtype is None else dtype), device=device)
+    return _filled("ones", shape, 1, float if dtype is None else dtype, device)
 
 
 def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Any:
@@ -152,7 +171,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *,
         start, stop = 0, start
     start, stop, step = (_static("arange", w, x) for w, x in (("start", start), ("stop", stop), ("step", step)))
     if step == 0:
-        raise ShapeError(f"arange: the step is 0.{at(user_source())}")
+        raise ShapeError(f"arange: the step is 0: expected one that leads from {start} to {stop}.{at(user_source())}")
     wanted = dtypes.of(dtype) if dtype is not None else result_dtype(start, stop, step)[0]
     if all(isinstance(v, (int, np.integer)) for v in (start, stop, step)):
         values = range(int(start), int(stop), int(step))

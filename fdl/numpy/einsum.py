@@ -155,7 +155,7 @@ def _without_ellipsis(term: list[Label], ndim: int, shape: tuple[int, ...]) -> T
     named = len(term) - term.count("...")
     if named > ndim or (named < ndim and "..." not in term) or term.count("...") > 1:
         raise ShapeError(
-            f"einsum: term {''.join(map(_shown, term))!r} does not fit an operand of shape {shape}: expected one letter for each axis"
+            f"einsum: term {''.join(map(_shown, term))!r} does not fit an operand of shape {shape}: expected one letter for each axis."
             f"{at(user_source())}"
         )
     rest = [f"..{k}" for k in range(ndim - named, 0, -1)]
@@ -168,12 +168,15 @@ def _shown(label: Label) -> str:
 
 def _sizes(terms: Sequence[Term], shapes: Sequence[tuple[int, ...]]) -> dict[Label, int]:
     sizes: dict[Label, int] = {}
-    for term, shape in zip(terms, shapes, strict=True):
+    for k, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
         for c, n in zip(term, shape, strict=True):
             known = sizes.setdefault(c, n)
             if n not in (known, 1) and known != 1:
                 what = "an axis under '...'" if c.startswith("..") else f"index {_shown(c)!r}"
-                raise ShapeError(f"einsum: {what} has sizes {known} and {n}.{at(user_source())}")
+                raise ShapeError(
+                    f"einsum: {what} has sizes {known} and {n}, the latter in operand {k} of shape {shape}: expected one size."
+                    f"{at(user_source())}"
+                )
             sizes[c] = n if known == 1 else known
     return sizes
 

@@ -21,7 +21,8 @@ from fdl.tracer.errors import ConcretizationError, DTypeError, IndexingError, In
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
-from fdl.tracer.trace import Tracer
+from fdl.tracer.ops.index import out_of_bounds
+from fdl.tracer.trace import Tracer, described
 
 from .promote import as_operand, broadcast_to, promote_operands, to_dtype
 from .static import known
@@ -180,7 +181,9 @@ def _expand(index: Any, shape: tuple[int, ...]) -> list[Any]:
     items = items_of(index)
     used = sum(_axes_used(i) for i in items)
     if used > len(shape):
-        raise IndexOutOfBoundsError(f"too many indices: {used} for an array of shape {shape}.{at(user_source())}")
+        raise IndexOutOfBoundsError(
+            f"too many indices: {used} for an array of shape {shape}, which has {len(shape)} axes.{at(user_source())}"
+        )
     ellipses = sum(i is Ellipsis for i in items)
     if ellipses > 1:
         raise IndexingError(f"an index can have only one ellipsis, got {ellipses}.{at(user_source())}")
@@ -240,10 +243,12 @@ def _range(i: slice, n: int, axis: int) -> Range:
                 f"with an array of static size: x[start + fdl.numpy.arange(n)].{at(user_source())}"
             )
         if value is None or value.ndim or value.dtype.kind not in "iub":
-            raise DTypeError(f"a slice's {name} must be an integer or None, got {b!r}.{at(user_source())}")
+            raise DTypeError(f"a slice's {name} must be an integer or None, got {described(b)}.{at(user_source())}")
         bounds.append(int(value))
     if bounds[2] == 0:
-        raise IndexingError(f"the slice of axis {axis} has step 0.{at(user_source())}")
+        raise IndexingError(
+            f"the slice of axis {axis} has step 0: expected another step, 1 or -1 for all elements.{at(user_source())}"
+        )
     steps = range(*slice(*bounds).indices(n))
     return Range(steps.start, steps.step, len(steps)) if len(steps) else Range(0, 1, 0)
 
@@ -263,22 +268,27 @@ def _scalar(i: Any, n: int, axis: int, mode: str) -> Range | np.ndarray:
 
 
 def _outside(k: int, axis: int, n: int) -> IndexOutOfBoundsError:
-    expected = f"expected {-n} to {n - 1}" if n else "no index is in bounds"
-    return IndexOutOfBoundsError(f"index {k} is out of bounds for axis {axis} of size {n}: {expected}.{at(user_source())}")
+    if n == 0:
+        return IndexOutOfBoundsError(
+            f"index {k} is out of bounds for axis {axis} of size 0: no index is in bounds.{at(user_source())}"
+        )
+    return IndexOutOfBoundsError(f"{out_of_bounds(k, axis, n)}{at(user_source())}")
 
 
 def _check_integer(i: Any, dtype: dtypes.DType) -> None:
     if not dtypes.is_int(dtype):
         raise DTypeError(
-            f"an index must be an integer, a slice, None, ... or an array of integers or bools, got {str(i)[:80]} of dtype "
-            f"{dtype.name}. Convert it with .astype(int).{at(user_source())}"
+            "an index must be an integer, a slice, None, ... or an array of integers or bools, got "
+            f"{described(i)}. Convert it with .astype(int).{at(user_source())}"
         )
 
 
 def _index_array(i: Any) -> Any:
     """An index array: an ndarray where its value is known."""
     if isinstance(i, (str, bytes, dict, set)):
-        raise DTypeError(f"an index must be an integer, a slice, None, ... or an array, got {i!r}.{at(user_source())}")
+        raise DTypeError(
+            f"an index must be an integer, a slice, None, ... or an array, got {described(i)}. Only a dict has keys.{at(user_source())}"
+        )
     x = as_operand(i, "an index")
     _check_integer(x, type_of(x).dtype)
     value = known(x)

@@ -58,7 +58,10 @@ def stack(arrays: Any, /, axis: int = 0, dtype: Any = None) -> Any:
     parts = _parts("stack", arrays, dtype)
     shapes = {type_of(x).shape for x in parts}
     if len(shapes) > 1:
-        raise ShapeError(f"stack: shapes differ: {', '.join(map(str, sorted(shapes)))}.{at(user_source())}")
+        raise ShapeError(
+            f"stack: shapes differ: {', '.join(map(str, sorted(shapes)))}, expected one shape. Use concatenate to join along an axis "
+            f"that is there.{at(user_source())}"
+        )
     axis = canonical_axis("stack", axis, type_of(parts[0]).ndim + 1)
     return s.concatenate([expand_dims(x, axis) for x in parts], axis)
 
@@ -96,7 +99,9 @@ def split(x: Any, sections: Any, /, axis: int = 0) -> list[Any]:
     x = as_operand(x)
     n = type_of(x).shape[axis := canonical_axis("split", axis, type_of(x).ndim)]
     if isinstance(sections, (int, np.integer)) and (sections <= 0 or n % sections):
-        raise ShapeError(f"split: axis {axis} of size {n} does not divide into {sections} equal parts.{at(user_source())}")
+        raise ShapeError(
+            f"split: axis {axis} of size {n} does not divide into {sections} equal parts. Use array_split.{at(user_source())}"
+        )
     return array_split(x, sections, axis)
 
 

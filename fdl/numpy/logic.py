@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fdl.tracer import dtypes
+from fdl.tracer.array import ArrayBase
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
@@ -15,12 +18,36 @@ from fdl.tracer.ops import reduce as r
 from .promote import as_operand, asarray, broadcast_operands, like, promote_operands, to_dtype
 from .ufuncs import define, real_only
 
-equal = define("equal", e.eq, "Whether x1 == x2", 2)
-not_equal = define("not_equal", e.ne, "Whether x1 != x2", 2)
-less = define("less", e.lt, "Whether x1 < x2", 2)
-less_equal = define("less_equal", e.le, "Whether x1 <= x2", 2)
-greater = define("greater", e.gt, "Whether x1 > x2", 2)
-greater_equal = define("greater_equal", e.ge, "Whether x1 >= x2", 2)
+
+def _comparison(name: str, function: Callable[..., Any], exact: Callable[[int, int], bool], text: str) -> Callable[..., Any]:
+    """The comparison `name`. A Python integer that the other operand's integer type does not hold is compared exactly."""
+    plain = define(name, function, text, 2)
+
+    def comparison(x1: Any, x2: Any, /) -> Any:
+        if type(x2) is int and _beyond(x2, x1):
+            return _all(x1, exact(0, x2))  # 0 stands for any element: all lie on the same side
+        if type(x1) is int and _beyond(x1, x2):
+            return _all(x2, exact(x1, 0))
+        return plain(x1, x2)
+
+    comparison.__name__ = comparison.__qualname__ = name
+    comparison.__doc__ = plain.__doc__
+    return comparison
+
+
+def _beyond(n: int, x: Any) -> bool:
+    if not isinstance(x, (ArrayBase, np.ndarray, np.generic)) or x.dtype.kind not in "iu" or type_of(x).weak:
+        return False
+    info = np.iinfo(x.dtype)
+    return not info.min <= n <= info.max
+
+
+equal = _comparison("equal", e.eq, operator.eq, "Whether x1 == x2")
+not_equal = _comparison("not_equal", e.ne, operator.ne, "Whether x1 != x2")
+less = _comparison("less", e.lt, operator.lt, "Whether x1 < x2")
+less_equal = _comparison("less_equal", e.le, operator.le, "Whether x1 <= x2")
+greater = _comparison("greater", e.gt, operator.gt, "Whether x1 > x2")
+greater_equal = _comparison("greater_equal", e.ge, operator.ge, "Whether x1 >= x2")
 
 # --- logic ----------------------------------------------------------------------------------------
 

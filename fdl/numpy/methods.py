@@ -71,7 +71,7 @@ def _transpose(self: Any, *axes: Any) -> Any:
 
 def _iter(self: Any) -> Iterator[Any]:
     if not self.shape:
-        raise TypeError("iteration over a 0-d array")
+        raise TypeError(f"iteration over a 0-d array of type {self.type.strong()}: it has no axes.{at(user_source())}")
     return iter(joins.unstack(self)) if isinstance(self, Tracer) else (getitem(self, i) for i in range(self.shape[0]))
 
 
@@ -199,7 +199,6 @@ def install(home: ModuleType) -> None:
         setattr(ArrayBase, f"__r{name}__", _binary(f, reflected=True))
     for name, f in _COMPARISONS.items():
         setattr(ArrayBase, f"__{name}__", _binary(f))
-    ArrayBase.__hash__ = None  # type: ignore[assignment]
     for name, member in _MEMBERS.items():
         setattr(ArrayBase, name, member)
 

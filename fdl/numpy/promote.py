@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from fdl.tracer import dtypes
 from fdl.tracer.array import Array, ArrayBase, own
-from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
+from fdl.tracer.errors import ConcretizationError, DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.ops import shape as s
@@ -51,9 +52,13 @@ def from_sequence(x: Any, what: str = "", wide: bool = False) -> Any:
         return s.concatenate([s.reshape(p, (1, *type_of(p).shape)) for p in parts], 0)
     try:
         y = np.array(_plain(x))
-    except ValueError as e:
-        raise ShapeError(f"{what or 'array'}: the nested sequence is ragged: {e}.{at(user_source())}") from None
+    except ValueError:
+        raise ShapeError(
+            f"{what or 'array'} is a ragged nested sequence: {_ragged(x, '')}. Pad what is shorter, or keep a list of arrays."
+            f"{at(user_source())}"
+        ) from None
     if y.dtype not in dtypes.SHORT:
+        _check_elements(x, what or "the sequence")
         check_array(y, what or "the sequence")
     strong = [v for v in _flat(x) if isinstance(v, (ArrayBase, np.ndarray, np.generic))]
     if strong:  # Python numbers among arrays adapt to them
@@ -67,6 +72,30 @@ def from_sequence(x: Any, what: str = "", wide: bool = False) -> Any:
         if wide
         else y.astype({"f": dtypes.DEFAULT_FLOAT, "i": _int_for(y), "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype))
     )
+
+
+def _check_elements(x: Any, what: str) -> None:
+    """Raises a DTypeError that names the first element of a nested sequence that is no number."""
+    if isinstance(x, (list, tuple)):
+        for i, v in enumerate(x):
+            _check_elements(v, f"{what}[{i}]")
+    else:
+        check_array(x, what)
+
+
+def _ragged(x: Any, where: str) -> str:
+    """Where a nested sequence is ragged: "[0] has shape (1,), [1] has shape (2,)"."""
+    first: tuple[str, Any] | None = None
+    for i, v in enumerate(x):
+        path = f"{where}[{i}]"
+        try:
+            shape = np.shape(_plain(v))
+        except ValueError:
+            return _ragged(v, path)
+        if first is not None and shape != first[1]:
+            return f"{first[0]} has shape {first[1]}, {path} has shape {shape}"
+        first = first or (path, shape)
+    return "its parts have several shapes"
 
 
 def _plain(x: Any) -> Any:
@@ -131,6 +160,9 @@ def promote_operands(
         dtype = dtypes.DEFAULT_FLOAT
     elif numeric and dtype == dtypes.bool_:
         dtype = dtypes.DEFAULT_INT
+    if dtype.kind in "iu":
+        for x in ops:
+            check_range(name, x, dtype, wraps=True)
     out = [to_dtype(x, dtype, weak and type_of(x).weak) for x in ops]
     return broadcast_operands(name, *out) if broadcast else out
 
@@ -216,6 +248,7 @@ def asarray(x: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | No
     if dtype is not None:
         wanted = dtypes.of(dtype)
         check_conversion("asarray", type_of(y).dtype, wanted)
+        check_range("asarray", x, wanted)
         y = to_dtype(y, wanted) if type_of(y).dtype != wanted or type_of(y).weak else y
     if (copy is False and y is not x) or (copy is False and not isinstance(x, ArrayBase)):
         raise ValueError(
@@ -230,9 +263,13 @@ def asarray(x: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | No
 
 def canonical_axis(name: str, axis: int, ndim: int) -> int:
     """`axis` counted from the front; raises a ShapeError when the array has no such axis."""
+    if isinstance(axis, Tracer):
+        axis = known_size(name, axis, "the axis")
     axis = int(axis)
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} is out of range for an array with {ndim} axes.{at(user_source())}")
+        expected = f"expected {-ndim} to {ndim - 1}" if ndim else "a 0-d array has none"
+        axes = f"{ndim} {'axis' if ndim == 1 else 'axes'}"
+        raise ShapeError(f"{name}: axis {axis} is out of range for an array with {axes}: {expected}.{at(user_source())}")
     return axis % ndim
 
 
@@ -242,8 +279,37 @@ def canonical_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     axes = tuple(canonical_axis(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: axes {axis} repeat.{at(user_source())}")
+        twice = next(a for a in axes if axes.count(a) > 1)
+        raise ShapeError(f"{name}: axes {axis} repeat: axis {twice} of {ndim} is named twice.{at(user_source())}")
     return axes
+
+
+def known_size(name: str, n: Any, what: str = "a size") -> int:
+    """A number that a shape depends on, as an int; raises a ConcretizationError for a traced one, a TypeError for no integer."""
+    if isinstance(n, Tracer) and n.concrete() is None:
+        raise ConcretizationError(
+            f"{name}: {what} is a traced array of type {n.type.strong()}, and the shape of the result depends on it: shapes are known "
+            f"while tracing. Make it a static argument (static_argnums), or take it from the shape of an array.{at(user_source())}"
+        )
+    return operator.index(n)
+
+
+def check_range(name: str, x: Any, dtype: dtypes.DType, wraps: bool = False) -> None:
+    """Raises an OverflowError where `x` is a Python integer, or a sequence of such, that the integer type `dtype` does not hold.
+
+    Args:
+        wraps: whether numbers of 32 bits wrap around in a narrower type, as integer arithmetic does, and as `x & ~3` needs.
+    """
+    if not dtypes.is_int(dtype) or type(x) not in (int, list, tuple):
+        return
+    low, high = (int(n) for n in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    least, most = (min(low, -(2**31)), max(high, 2**31 - 1)) if wraps else (low, high)
+    bad = next((n for n in (_flat(x) if type(x) is not int else (x,)) if type(n) is int and not least <= n <= most), None)
+    if bad is not None:
+        raise OverflowError(
+            f"{name}: the Python integer {bad} does not fit in {dtype.name}: expected {low} to {high}. Convert what has that dtype to "
+            f"a wider one, such as int64.{at(user_source())}"
+        )
 
 
 def zeros_of(t: Type) -> Any:

@@ -105,18 +105,20 @@ def prod(
 # --- extrema --------------------------------------------------------------------------------------
 
 
-def nonempty(name: str, x: Any, axis: Any) -> Any:
-    """`x` as an operand; raises a ShapeError where a reduced axis is empty."""
+def nonempty(name: str, x: Any, axis: Any, way: str = "") -> Any:
+    """`x` as an operand; raises a ShapeError where a reduced axis is empty, with the `way` out."""
     x = as_operand(x)
     shape = type_of(x).shape
     if builtins.any(shape[a] == 0 for a in canonical_axes(name, axis, len(shape))):
-        raise ShapeError(f"{name}: the reduced axes of shape {shape} are empty, and {name} has no identity.{at(user_source())}")
+        raise ShapeError(
+            f"{name}: the reduced axes of shape {shape} are empty: expected at least one element{way}.{at(user_source())}"
+        )
     return x
 
 
 def _extremum(name: str, x: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     low = name == "min"
-    x = nonempty(name, x, axis) if initial is None else as_operand(x)
+    x = nonempty(name, x, axis, ", or a value to start from, initial=") if initial is None else as_operand(x)
     dtype = type_of(x).dtype
     if where is not None:
         if initial is None:

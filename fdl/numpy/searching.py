@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes
-from fdl.tracer.errors import DTypeError, IndexOutOfBoundsError, ShapeError, at, user_source
+from fdl.tracer.errors import ConcretizationError, DTypeError, IndexOutOfBoundsError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import index as ix
@@ -23,9 +23,7 @@ from fdl.tracer.ops.reduce import cumsum, reduce_sum
 
 from .indexing import getitem, no_out
 from .promote import as_operand, asarray, broadcast_operands, broadcast_to, promote_operands, to_dtype
-from .static import axis_of, flat, index_dtype, is_nan, known, need, no_nan, one_axis, pick, repeated, scalar
-
-_SIZED = "Give the number of elements of the result with size=."
+from .static import axis_of, flat, index_dtype, is_nan, known, no_nan, one_axis, pick, repeated, scalar
 
 
 def truth(x: Any) -> Any:
@@ -37,7 +35,13 @@ def sized(name: str, mask: Any, size: int | None) -> int:
     """The number of elements of the result: `size`, or how many elements of `mask` are true, where that is known."""
     if size is not None:
         return int(size)
-    return int(np.count_nonzero(need(name, mask, "the size of the result", _SIZED)))
+    value = known(mask)
+    if value is None:
+        raise ConcretizationError(
+            f"{name}: the size of the result depends on the values of the array, which are not known while tracing. Give the number of "
+            f"elements of the result with size=.{at(user_source())}"
+        )
+    return int(np.count_nonzero(value))
 
 
 def true_places(mask: Any, size: int) -> tuple[Any, Any]:

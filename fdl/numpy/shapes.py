@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fdl.tracer.errors import ShapeError, at, user_source
+from fdl.tracer.array import ArrayBase
+from fdl.tracer.errors import ConcretizationError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import shape as s
 
-from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, known_size
 from .promote import broadcast_shapes as common_shape
 
 # --- sizes ----------------------------------------------------------------------------------------
@@ -47,14 +48,21 @@ def reshape(x: Any, /, shape: Any, *rest: int, copy: bool | None = None, order: 
     if order not in ("C", "F"):
         raise ShapeError(f"reshape: order {order!r}: expected 'C' or 'F'.{at(user_source())}")
     size = type_of(x).size
-    wanted = [n.__index__() for n in ((shape, *rest) if isinstance(shape, (int, np.integer)) else shape)]
+    single = isinstance(shape, (int, np.integer)) or (isinstance(shape, ArrayBase) and not shape.shape)
+    try:
+        wanted = [known_size("reshape", n) for n in ((shape, *rest) if single else shape)]
+    except ConcretizationError:
+        raise
+    except TypeError:
+        raise ShapeError(f"reshape: expected a shape of ints, got {(shape, *rest)!r}.{at(user_source())}") from None
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise ShapeError(f"reshape: at most one size may be -1, and none less; got {tuple(wanted)}.{at(user_source())}")
     if -1 in wanted:
         known = math.prod(n for n in wanted if n != -1)
         if known == 0 or size % known:
             raise ShapeError(
-                f"reshape: cannot shape {type_of(x).shape} ({size} elements) as {tuple(wanted)}.{at(user_source())}"
+                f"reshape: an operand of shape {type_of(x).shape} has {size} elements, which do not fill the shape {tuple(wanted)}: "
+                f"expected a multiple of {known}.{at(user_source())}"
             )
         wanted[wanted.index(-1)] = size // known
     if order == "F":
@@ -110,7 +118,9 @@ def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
     rank = type_of(x).ndim
     src, dst = canonical_axes("moveaxis", source, rank), canonical_axes("moveaxis", destination, rank)
     if len(src) != len(dst):
-        raise ShapeError(f"moveaxis: {len(src)} sources but {len(dst)} destinations.{at(user_source())}")
+        raise ShapeError(
+            f"moveaxis: {len(src)} sources but {len(dst)} destinations: expected as many of each.{at(user_source())}"
+        )
     order = [i for i in range(rank) if i not in src]
     for d, a in sorted(zip(dst, src, strict=True)):
         order.insert(d, a)
@@ -137,7 +147,7 @@ def squeeze(x: Any, /, axis: Any = None) -> Any:
     axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else canonical_axes("squeeze", axis, len(shape))
     for a in axes:
         if shape[a] != 1:
-            raise ShapeError(f"squeeze: axis {a} of shape {shape} has size {shape[a]}, not 1.{at(user_source())}")
+            raise ShapeError(f"squeeze: axis {a} of shape {shape} has size {shape[a]}, expected 1.{at(user_source())}")
     return asarray(s.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes)))
 
 

@@ -35,7 +35,7 @@ def need(name: str, x: Any, what: str, way: str) -> np.ndarray:
     value = known(x)
     if value is None:
         raise ConcretizationError(
-            f"{name}: {what} depends on the values of an array of type {type_of(x)}, which are not known while tracing. "
+            f"{name}: {what} depends on the values of an array of type {type_of(x).strong()}, which are not known while tracing. "
             f"{way}{at(user_source())}"
         )
     return value

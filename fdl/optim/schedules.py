@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fdl import numpy as fnp
+from fdl.tracer.errors import at, user_source
 
 from .transformation import Schedule
 
@@ -24,7 +25,7 @@ def cosine_decay(start: float, steps: int, end: float = 0.0) -> Schedule:
         [1.0, 0.5, 0.0, 0.0]
     """
     if steps < 1:
-        raise ValueError(f"cosine_decay: steps={steps!r}: expected at least 1.")
+        raise ValueError(f"cosine_decay: steps={steps!r}: expected at least 1.{at(user_source())}")
 
     def rate(count: Any) -> Any:
         done = fnp.minimum(fnp.divide(count, float(steps)), 1.0)
@@ -41,6 +42,9 @@ def exponential_decay(start: float, steps: int, factor: float) -> Schedule:
         0.25
     """
     if steps < 1 or factor <= 0:
-        raise ValueError(f"exponential_decay: steps={steps!r}, factor={factor!r}: expected steps of at least 1 and a positive factor.")
+        raise ValueError(
+            f"exponential_decay: steps={steps!r}, factor={factor!r}: expected steps of at least 1 and a positive factor."
+            f"{at(user_source())}"
+        )
     rate = math.log(factor) / steps
     return lambda count: fnp.multiply(fnp.exp(fnp.multiply(count, rate)), start)

@@ -14,6 +14,8 @@ from typing import Any
 
 from fdl import numpy as fnp
 from fdl.tracer import tree
+from fdl.tracer.errors import TreeError, at, user_source
+from fdl.tracer.trace import described
 
 Params = Any
 Updates = Any
@@ -50,15 +52,20 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
     """
     for t in transformations:
         if not isinstance(t, GradientTransformation):
-            raise TypeError(f"chain: expected gradient transformations, got {t!r}. Call the function that makes it, as in sgd(0.1).")
+            raise TypeError(
+                f"chain: expected gradient transformations, got {described(t)}. Call the function that makes it, as in sgd(0.1)."
+                f"{at(user_source())}"
+            )
 
     def init(params: Params) -> State:
         return tuple(t.init(params) for t in transformations)
 
     def update(updates: Updates, state: State, params: Params = None) -> tuple[Updates, State]:
-        if len(state) != len(transformations):
+        if not isinstance(state, tuple) or len(state) != len(transformations):
+            got = f"has {len(state)} parts" if isinstance(state, tuple) else f"is {described(state)}"
             raise ValueError(
-                f"chain: the state has {len(state)} parts for {len(transformations)} transformations. Was it made by another chain?"
+                f"chain: the state {got}, expected one for each of {len(transformations)} transformations. Was it made by another chain? "
+                f"Give it what init(params) of this optimizer returns.{at(user_source())}"
             )
         new = []
         for t, s in zip(transformations, state, strict=True):
@@ -74,7 +81,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
     Raises: TreeError naming the key path at which `updates` is nested differently.
     """
-    return tree.map(lambda p, u: _as(fnp.add(p, u), p), params, updates)
+    return mapped("apply_updates", lambda p, u: _as(fnp.add(p, u), p), params=params, updates=updates)
 
 
 def global_norm(updates: Updates) -> Any:
@@ -93,6 +100,25 @@ def global_norm(updates: Updates) -> Any:
 def stateless(f: Callable[[Updates, Params], Updates]) -> GradientTransformation:
     """The transformation of a function `(updates, params) -> updates`."""
     return GradientTransformation(lambda params: (), lambda updates, state, params=None: (f(updates, params), state))
+
+
+def mapped(who: str, f: Callable[..., Any], /, **trees: Any) -> Any:
+    """The tree of `f(*leaves)` of trees that are nested like the first, with their names for errors.
+
+    Raises: TreeError naming the tree and the key path at which it is nested otherwise.
+    """
+    names = list(trees)
+    first, *rest = trees.values()
+    leaves, structure = tree.flatten(first)
+    columns = [leaves]
+    for name, x in zip(names[1:], rest, strict=True):
+        given, s = tree.flatten(x)
+        if s != structure:
+            difference = tree.difference(structure, s, "", (f"{names[0]} has", f"{name} has")).removeprefix(": ")
+            hint = " Make the state with init(params) of the parameters that are updated." if "state" in name else ""
+            raise TreeError(f"{who}: {name} is not nested like {names[0]}: {difference}.{hint}{at(user_source())}")
+        columns.append(given)
+    return tree.unflatten(structure, [f(*row) for row in zip(*columns, strict=True)])
 
 
 def _as(x: Any, like: Any) -> Any:

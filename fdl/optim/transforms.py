@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from fdl import numpy as fnp
 from fdl.tracer import dtypes, tree
+from fdl.tracer.errors import at, user_source
 
-from .transformation import GradientTransformation, Params, Schedule, State, Updates, _as, global_norm, stateless
+from .transformation import GradientTransformation, Params, Schedule, State, Updates, _as, global_norm, mapped, stateless
 
 
 def scale(factor: float) -> GradientTransformation:
@@ -60,7 +61,7 @@ def trace(decay: float, nesterov: bool = False) -> GradientTransformation:
         return TraceState(tree.map(fnp.zeros_like, params))
 
     def update(updates: Updates, state: Any, params: Params = None) -> tuple[Updates, State]:
-        new = tree.map(lambda g, v: fnp.add(fnp.multiply(v, decay), g), updates, state.trace)
+        new = mapped("trace", lambda g, v: fnp.add(fnp.multiply(v, decay), g), updates=updates, state=state.trace)
         out = tree.map(lambda g, v: fnp.add(fnp.multiply(v, decay), g), updates, new) if nesterov else new
         return out, TraceState(new)
 
@@ -83,14 +84,16 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Grad
     """
     for name, b in (("b1", b1), ("b2", b2)):
         if not 0 <= b < 1:
-            raise ValueError(f"scale_by_adam: {name}={b!r}: expected a decay rate in [0, 1).")
+            raise ValueError(f"scale_by_adam: {name}={b!r}: expected a decay rate in [0, 1).{at(user_source())}")
 
     def init(params: Params) -> State:
         return AdamState(fnp.zeros((), dtypes.int32), tree.map(fnp.zeros_like, params), tree.map(fnp.zeros_like, params))
 
     def update(updates: Updates, state: Any, params: Params = None) -> tuple[Updates, State]:
         count = state.count + 1
-        mu = tree.map(lambda g, m: fnp.add(fnp.multiply(m, b1), fnp.multiply(g, 1 - b1)), updates, state.mu)
+        mu = mapped(
+            "scale_by_adam", lambda g, m: fnp.add(fnp.multiply(m, b1), fnp.multiply(g, 1 - b1)), updates=updates, state=state.mu
+        )
         nu = tree.map(lambda g, v: fnp.add(fnp.multiply(v, b2), fnp.multiply(fnp.square(g), 1 - b2)), updates, state.nu)
         wide = any(fnp.asarray(m).dtype == dtypes.float64 for m in tree.leaves(mu))
         t = count.astype(dtypes.float64 if wide else dtypes.float32)
@@ -120,8 +123,10 @@ def add_decayed_weights(rate: float) -> GradientTransformation:
 
     def decayed(updates: Updates, params: Params) -> Updates:
         if params is None:
-            raise ValueError("add_decayed_weights: update needs the parameters: call update(grads, state, params).")
-        return tree.map(lambda u, p: fnp.add(u, fnp.multiply(p, rate)), updates, params)
+            raise ValueError(
+                f"add_decayed_weights: update needs the parameters: call update(grads, state, params).{at(user_source())}"
+            )
+        return mapped("add_decayed_weights", lambda u, p: fnp.add(u, fnp.multiply(p, rate)), updates=updates, params=params)
 
     return stateless(decayed)
 

@@ -15,6 +15,7 @@ from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
+from fdl.tracer.trace import Tracer, described
 
 IMPLEMENTATION = "threefry2x32"
 
@@ -22,15 +23,19 @@ IMPLEMENTATION = "threefry2x32"
 def key(seed: int) -> Array:
     """The key of a seed, a Python integer of at most 64 bits.
 
-    Raises: DTypeError for another seed.
+    Raises: DTypeError for what is no integer, OverflowError for one of more bits.
 
     Example:
         >>> key(0).tolist()
         [0, 0]
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise DTypeError(f"random.key: the seed must be an integer, got {seed!r}.{at(user_source())}")
+    given: Any = seed
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+        way = " Make the key outside, and fold the number in: random.fold_in(key, i)." if isinstance(given, Tracer) else ""
+        raise DTypeError(f"random.key: the seed must be an integer, got {described(given)}.{way}{at(user_source())}")
     seed = int(seed)
+    if not -(2**63) <= seed < 2**64:
+        raise OverflowError(f"random.key: the seed {seed} does not fit in 64 bits.{at(user_source())}")
     high = 0 if -(2**31) <= seed < 2**31 else (seed >> 32) & 0xFFFFFFFF
     return Array(np.array([high, seed & 0xFFFFFFFF], np.uint32))
 
@@ -44,8 +49,14 @@ def check_key(k: Any, who: str) -> Any:
     k = as_operand(k, f"random.{who}: the key")
     t = type_of(k)
     if t.dtype != dtypes.uint32 or t.shape != (2,):
+        way = ""
+        if dtypes.is_int(t.dtype) and t.shape == ():
+            way = " Make one of a seed: random.key(seed)."
+        elif t.dtype == dtypes.uint32 and t.shape[-1:] == (2,):
+            way = " Of several keys pick one, keys[i], or map over them with fdl.vmap."
         raise DTypeError(
-            f"random.{who}: expected a key (uint32 of shape (2,), from random.key or random.split), got {t}.{at(user_source())}"
+            f"random.{who}: expected a key (uint32 of shape (2,), from random.key or random.split), got {t.strong()}.{way}"
+            f"{at(user_source())}"
         )
     return k
 

@@ -136,7 +136,9 @@ def _nesting(f: Callable[..., Any], new: Kind, old: Kind) -> list[Change]:
     names = [*(argument_name(f, i) for i in positions), *map(str, named.data)]
     pairs = zip((*positional.children, *named.children), (*former.children, *former_named.children), strict=True)
     return [
-        Change("structure", name, tree.difference(b, a, name), "") for name, (a, b) in zip(names, pairs, strict=True) if a != b
+        Change("structure", name, tree.difference(b, a, name, ("before", "now")), "")
+        for name, (a, b) in zip(names, pairs, strict=True)
+        if a != b
     ]
 
 

@@ -13,7 +13,7 @@ from fdl.tracer.errors import DTypeError, MissingRuleError, ShapeError, at, user
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.primitive import Undefined, Zero
-from fdl.tracer.trace import check_array, record
+from fdl.tracer.trace import check_array, described, record
 from fdl.tracer.transforms.jvp import instantiate, jvp_flat, program_function, tangent_type
 from fdl.tracer.transforms.linearize import Linear, linearize_flat
 from fdl.tracer.transforms.transpose import backward
@@ -136,9 +136,12 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
 def _cotangents(what: str, ct: Any, structure: tree.Structure, types: Sequence[Type]) -> list[Any]:
     """The leaves of a cotangent, checked against the output it belongs to."""
+    for path, x in tree.flatten_with_paths(ct)[0]:
+        check_array(x, f"{what}: the cotangent{tree.path_str(path)}")
     cts, given = tree.flatten(ct)
     if given != structure:
-        raise ShapeError(f"{what}: {tree.difference(structure, given, 'cotangent')}{at(user_source())}")
+        difference = tree.difference(structure, given, "cotangent")
+        raise ShapeError(f"{what}: the cotangent is not nested like the output: {difference}.{at(user_source())}")
     paths = tree.paths(structure)
     return [
         cast(c, t.strong(), f"{what}: the cotangent{tree.path_str(path)}") for path, c, t in zip(paths, cts, types, strict=True)
@@ -161,8 +164,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
     check_callable(f, "jvp")
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(
-            f"jvp: primals and tangents must be tuples of arguments, got {type(primals).__name__} and {type(tangents).__name__}."
-            f"{at(user_source())}"
+            f"jvp: primals and tangents must be tuples of arguments, got {described(primals)} and {described(tangents)}. "
+            f"For one argument: jvp(f, (x,), (x_dot,)).{at(user_source())}"
         )
     flat, structure, function = flat_primals(f, "jvp", primals, has_aux)
     types = [type_of(x) for x in flat]

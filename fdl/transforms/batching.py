@@ -12,7 +12,7 @@ from fdl.tracer.errors import ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops.elementwise import move_axis
 from fdl.tracer.primitive import Axis
-from fdl.tracer.trace import check_array
+from fdl.tracer.trace import check_array, described
 from fdl.tracer.transforms.vmap import batch_flat, with_batch_axis
 
 from .signature import FlatFunction, argument_name, as_value, name_of
@@ -43,23 +43,24 @@ def vmap(
     """
 
     if not callable(f):
-        raise TypeError(f"vmap expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+        raise TypeError(f"vmap expects a function, got {described(f)}.{at(user_source())}")
     if axis_name is not None and not isinstance(axis_name, str):
-        raise TypeError(f"vmap({name_of(f)}): axis_name must be a str, got {axis_name!r}.{at(user_source())}")
+        raise TypeError(f"vmap({name_of(f)}): axis_name must be a str, got {described(axis_name)}.{at(user_source())}")
 
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         name = f"vmap({name_of(f)})"
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
             raise TreeError(
-                f"{name}: in_axes has {len(in_axes)} entries, but the call has {len(args)} positional arguments.{at(user_source())}"
+                f"{name}: in_axes has {len(in_axes)} entries, but the call has {len(args)} positional arguments: expected one for each."
+                f"{at(user_source())}"
             )
         axes_by_arg = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
         labels: list[str] = []
         flat_axes: list[int | None] = []
         for i, (arg, spec) in enumerate(zip(args, axes_by_arg, strict=True)):
             root = argument_name(f, i)
-            flat_axes += _spread(spec, arg, f"{name}: in_axes of {root}")
+            flat_axes += _spread(spec, arg, f"{name}: in_axes", root)
             labels += [tree.path_str(p, root) for p in tree.paths(tree.structure(arg))]
         for key in sorted(kwargs):
             paths = tree.paths(tree.structure(kwargs[key]))
@@ -73,7 +74,8 @@ def vmap(
             if axis is not None:
                 if not -len(shape) <= axis < len(shape):
                     raise ShapeError(
-                        f"{name}: argument {label} of shape {shape} has no axis {axis} to map over.{at(user_source())}"
+                        f"{name}: argument {label} of shape {shape} has no axis {axis} to map over. Give another axis, or None for an "
+                        f"argument that all lanes share, in in_axes.{at(user_source())}"
                     )
                 axis %= len(shape)
                 sizes[label] = shape[axis]
@@ -92,7 +94,7 @@ def vmap(
         function = FlatFunction(f, structure)
         outs, axes = batch_flat(function, Axis(size, axis_name), leaves, ready, name)
         out = tree.unflatten(function.out_structure, range(len(outs)))
-        targets = _spread(out_axes, out, f"{name}: out_axes")
+        targets = _spread(out_axes, out, f"{name}: out_axes", "the output")
         placed = [as_value(_place(x, a, t, size, name)) for x, a, t in zip(outs, axes, targets, strict=True)]
         return tree.unflatten(function.out_structure, placed)
 
@@ -110,18 +112,15 @@ def _odd_ones(sizes: dict[str, int]) -> str:
     return f"{count} arguments, such as {first}, have {common}, but {', '.join(odd[:4])}{more}"
 
 
-def _spread(spec: Any, value: Any, what: str) -> list[int | None]:
-    """The axis of each leaf of `value`, from a pytree prefix."""
+def _spread(spec: Any, value: Any, what: str, root: str) -> list[int | None]:
+    """The axis of each leaf of `value`, which messages call `root`, from a pytree prefix."""
     none_is_leaf = lambda x: x is None  # noqa: E731
     leaves, structure = tree.flatten(spec, is_leaf=none_is_leaf)
     out: list[int | None] = []
-    try:
-        parts = tree.flatten_up_to(structure, value, what)
-    except TreeError as error:
-        raise TreeError(f"{error}{at(user_source())}") from None
+    parts = tree.flatten_up_to(structure, value, f"{what} does not fit: {root}", ("in the axes", "in the value"))
     for axis, sub in zip(leaves, parts, strict=True):
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
-            raise TypeError(f"{what}: expected ints and None, got {axis!r}.{at(user_source())}")
+            raise TypeError(f"{what} of {root}: expected ints and None, got {described(axis)}.{at(user_source())}")
         out += [axis] * len(tree.leaves(sub))
     return out
 
@@ -129,10 +128,14 @@ def _spread(spec: Any, value: Any, what: str) -> list[int | None]:
 def _place(x: Any, axis: int | None, target: int | None, size: int, name: str) -> Any:
     if target is None:
         if axis is not None:
-            raise ShapeError(f"{name}: out_axes is None for an output that is mapped. Give an axis.{at(user_source())}")
+            raise ShapeError(
+                f"{name}: out_axes is None for an output that differs between the lanes. Give it an axis.{at(user_source())}"
+            )
         return x
     rank = len(type_of(x).shape) + (axis is None)
     if not -rank <= target < rank:
-        raise ShapeError(f"{name}: out_axes={target}, but the mapped output has {rank} axes.{at(user_source())}")
+        raise ShapeError(
+            f"{name}: out_axes={target}, but the mapped output has {rank} axes: expected {-rank} to {rank - 1}.{at(user_source())}"
+        )
     x = with_batch_axis(x, None, size) if axis is None else x
     return move_axis(x, axis or 0, target % rank)

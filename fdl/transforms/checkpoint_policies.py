@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Type
 from fdl.tracer.ops.barrier import name_p
 from fdl.tracer.primitive import Primitive
+from fdl.tracer.trace import described
 from fdl.tracer.transforms.checkpoint import Policy
 
 _DOTS = frozenset({"dot_general", "conv", "conv_input_grad", "conv_filter_grad"})
@@ -56,19 +58,28 @@ class _Names:
         return (params["name"] in self.names) == self.save
 
 
+def _names(policy: str, names: tuple[str, ...]) -> frozenset[str]:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{policy}: expected names, got {described(name)}. Give them as arguments: {policy}('a', 'b').{at(user_source())}"
+            )
+    return frozenset(names)
+
+
 def save_only_these_names(*names: str) -> Policy:
     """Save the values that `checkpoint_name` gave one of these names."""
-    return _Names(frozenset(names), True, False, "save_only_these_names")
+    return _Names(_names("save_only_these_names", names), True, False, "save_only_these_names")
 
 
 def save_any_names_but_these(*names: str) -> Policy:
     """Save the values that `checkpoint_name` gave a name, but for these names."""
-    return _Names(frozenset(names), False, False, "save_any_names_but_these")
+    return _Names(_names("save_any_names_but_these", names), False, False, "save_any_names_but_these")
 
 
 def save_anything_except_these_names(*names: str) -> Policy:
     """Save every value that the derivative needs, but for what `checkpoint_name` gave one of these names."""
-    return _Names(frozenset(names), False, True, "save_anything_except_these_names")
+    return _Names(_names("save_anything_except_these_names", names), False, True, "save_anything_except_these_names")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
+from fdl.tracer.trace import check_array, described
 
-from .signature import FlatFunction, argument_name, as_value, check_leaves, name_of
+from .signature import FlatFunction, argument_name, as_value, check_leaves, leaf_names, name_of
 
 ArgNums = int | Sequence[int]
 
@@ -23,7 +24,7 @@ def arrays(x: Any) -> Any:
 def check_callable(f: Any, transform: str) -> None:
     """Raises TypeError unless `f` can be called."""
     if not callable(f):
-        raise TypeError(f"{transform} expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+        raise TypeError(f"{transform} expects a function, got {described(f)}.{at(user_source())}")
 
 
 def positions_of(transform: str, argnums: ArgNums) -> tuple[int, ...]:
@@ -77,7 +78,8 @@ class Differentiated:
             return f(*new, **kwargs)
 
         inner.__name__ = name_of(f)
-        self.function = FlatFunction(inner, tree.structure((tuple(self.leaves), {})), has_aux)
+        structure = tree.structure((tuple(self.leaves), {}))
+        self.function = FlatFunction(inner, structure, has_aux, user=f, names=lambda: self.paths)
 
     @staticmethod
     def _position(f: Callable[..., Any], transform: str, p: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -149,7 +151,7 @@ def check_scalar(f: Callable[..., Any], transform: str, function: FlatFunction, 
         got = (
             f"an array of shape {type_of(outs[0]).shape}"
             if function.out_structure == tree.LEAF
-            else str(function.out_structure)
+            else tree.described(function.out_structure)
         )
         raise ShapeError(
             f"{transform}({name_of(f)}): the function must return one scalar, got {got}. "
@@ -185,12 +187,18 @@ def like_primals(
     f: Callable[..., Any], transform: str, structure: tree.Structure, types: Sequence[Type], tangents: Sequence[Any]
 ) -> list[Any]:
     """The leaves of `tangents`, a tuple of pytrees like the primals; None in the place of tangents of integers."""
+    who = f"{transform}({name_of(f)})"
+    for i, tangent in enumerate(tangents):
+        for path, x in tree.flatten_with_paths(tangent)[0]:
+            check_array(x, f"{who}: the tangent of {tree.path_str(path, argument_name(f, i))}")
     dots, given = tree.flatten(tuple(tangents))
     if structure != given:
-        raise ShapeError(f"{transform}({name_of(f)}): {tree.difference(structure, given, 'tangents')}{at(user_source())}")
+        difference = tree.difference(structure, given, "tangents")
+        raise ShapeError(f"{who}: the tangents are not nested like the primals: {difference}.{at(user_source())}")
+    names = leaf_names(f, tree.Structure(tuple, None, (structure, tree.structure({})), structure.size))
     return [
-        cast(d, t.strong(), f"{transform}({name_of(f)}): tangent{tree.path_str(path)}") if dtypes.is_inexact(t.dtype) else None
-        for path, d, t in zip(tree.paths(structure), dots, types, strict=True)
+        cast(d, t.strong(), f"{who}: the tangent of {name}") if dtypes.is_inexact(t.dtype) else None
+        for name, d, t in zip(names, dots, types, strict=True)
     ]
 
 

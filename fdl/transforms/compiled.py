@@ -21,7 +21,7 @@ from fdl.tracer import tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Program, Type
-from fdl.tracer.trace import check_array
+from fdl.tracer.trace import check_array, described
 
 from .announce import Kind, changes
 from .signature import chosen, name_of
@@ -328,7 +328,7 @@ def jit(
             donate_argnames=donate_argnames, keep_unused=keep_unused, inline=inline, backend=backend,
         )  # fmt: skip
     if not callable(f):
-        raise TypeError(f"jit expects a function, got {f!r} of type {type(f).__name__}.{at(user_source())}")
+        raise TypeError(f"jit expects a function, got {described(f)}.{at(user_source())}")
     if backend is not None and backend not in BACKENDS:
         raise ValueError(
             f"jit({name_of(f)}): backend: expected one of {', '.join(BACKENDS)}, got {backend!r}.{at(user_source())}"

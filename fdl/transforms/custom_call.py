@@ -18,6 +18,7 @@ from fdl.tracer.errors import DTypeError, ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.trace import Tracer, check_array
+from fdl.tracer.trace import described as described_value
 from fdl.tracer.transforms.custom_jvp import name_of_rule
 
 from .signature import argument_name, as_value, name_of
@@ -192,9 +193,11 @@ class Rule:
 
 
 def described(x: Any) -> str:
-    if isinstance(x, (tuple, list)):
-        return f"a {type(x).__name__} of {len(x)}"
+    """What messages call something that a rule returned."""
+    s = tree.structure(x)
+    if s != tree.LEAF:
+        return tree.described(s)
     try:
         return f"an array of type {type_of(x).strong()}"
     except TypeError:
-        return type(x).__name__
+        return described_value(x)

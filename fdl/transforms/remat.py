@@ -10,7 +10,7 @@ from fdl.tracer import tree
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Program
 from fdl.tracer.ops.barrier import named
-from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, record
+from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, described, record
 from fdl.tracer.transforms.checkpoint import Policy, checkpoint_p
 
 from .checks import check_callable
@@ -57,7 +57,8 @@ def checkpoint(
     check_callable(f, "checkpoint")
     if policy is not None and not callable(policy):
         raise TypeError(
-            f"checkpoint({name_of(f)}): policy: expected one of fdl.checkpoint_policies or a function, got {policy!r}.{at(user_source())}"
+            f"checkpoint({name_of(f)}): policy: expected one of fdl.checkpoint_policies or a function, got {described(policy)}."
+            f"{at(user_source())}"
         )
     static = chosen(f, "static", static_argnums, static_argnames, "checkpoint")
     name = name_of(f)
@@ -123,5 +124,8 @@ def checkpoint_name(x: Any, name: str) -> Any:
         True
     """
     if not isinstance(name, str):
-        raise TypeError(f"checkpoint_name: the name: expected a str, got {name!r}.{at(user_source())}")
+        raise TypeError(
+            f"checkpoint_name: the name: expected a str, got {described(name)}. The value comes first: checkpoint_name(x, 'name')."
+            f"{at(user_source())}"
+        )
     return tree.map(lambda a: named(as_value(a), name), x)

@@ -9,8 +9,8 @@ from typing import Any
 
 from fdl.tracer import tree
 from fdl.tracer.array import own
-from fdl.tracer.errors import at, user_source
-from fdl.tracer.trace import Tracer, check_array, current, is_evaluating
+from fdl.tracer.errors import at, is_own, user_source
+from fdl.tracer.trace import Tracer, check_array, current, described, is_evaluating
 from fdl.tracer.transforms.jvp import JVPTracer
 
 
@@ -127,20 +127,43 @@ def check_leaves(f: Callable[..., Any], transform: str, root: str, value: Any) -
 
 
 class FlatFunction:
-    """`f` on flat arguments: rebuilds `(args, kwargs)`, and remembers the structure of what `f` returned."""
+    """`f` on flat arguments: rebuilds `(args, kwargs)`, and remembers the structure of what `f` returned.
 
-    def __init__(self, f: Callable[..., Any], structure: tree.Structure, has_aux: bool = False) -> None:
-        self.f, self.structure, self.has_aux = f, structure, has_aux
+    Args:
+        user: the user's own function, where `f` wraps it.
+        names: gives what messages call the leaves, where that is not what the signature of `f` says.
+    """
+
+    def __init__(
+        self, f: Callable[..., Any], structure: tree.Structure, has_aux: bool = False, user: Callable[..., Any] | None = None,
+        names: Callable[[], Sequence[str]] | None = None,
+    ) -> None:  # fmt: skip
+        self.f, self.structure, self.has_aux, self.user, self.names = f, structure, has_aux, user or f, names
         self.__name__ = name_of(f)
         self.out_structure: tree.Structure = tree.NONE
         self.aux: Any = None
 
+    def describe(self, k: int) -> str:
+        """What messages call leaf `k`: "argument x['w'] of path:line (f)"; "" where the function has no line."""
+        code = getattr(inspect.unwrap(self.user), "__code__", None)
+        if code is None:
+            return ""
+        names = self.names() if self.names else leaf_names(self.user, self.structure)
+        return f"argument {names[k]} of {code.co_filename}:{code.co_firstlineno} ({code.co_name})"
+
     def __call__(self, *leaves: Any) -> list[Any]:
         args, kwargs = tree.unflatten(self.structure, leaves)
-        out = self.f(*args, **kwargs)
+        try:
+            out = self.f(*args, **kwargs)
+        except TypeError as e:
+            if type(e) is TypeError and _raised_by_a_call(e):  # of a function that takes other arguments
+                e.args = (f"{e}{at(user_source())}",)
+            raise
         if self.has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
-                raise TypeError(f"{self.__name__}: with has_aux=True it must return (output, aux), got {type(out).__name__}")
+                raise TypeError(
+                    f"{self.__name__}: with has_aux=True it must return a pair (output, aux), got {described(out)}.{at(user_source())}"
+                )
             out, aux = out
             # What goes along carries no derivative of this level: its tracers would be leaked by the caller.
             level = current()
@@ -149,6 +172,16 @@ class FlatFunction:
         for path, x in zip(tree.paths(self.out_structure), flat, strict=True):
             check_array(x, f"{self.__name__}: its output{tree.path_str(path)}")
         return flat
+
+
+def _raised_by_a_call(error: TypeError) -> bool:
+    """Whether Python raised an error where fdl called the user's function, before any line of it ran."""
+    t = error.__traceback__
+    while t is not None:
+        if not is_own(t.tb_frame):
+            return False
+        t = t.tb_next
+    return "\n  at " not in str(error)
 
 
 def as_value(x: Any) -> Any:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fdl.backends.executable import compile_program, entry_for, flat_caller
 from fdl.backends.llvm.callpath import is_sole
 from fdl.backends.llvm.locks import COMPILING
@@ -27,11 +29,11 @@ from fdl.backends.loops.lower import LoweringError
 from fdl.backends.stored import sources_of
 from fdl.config import config
 from fdl.tracer import tree
-from fdl.tracer.array import Array
+from fdl.tracer.array import Array, ArrayBase
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Equation, Literal, Program, Type, evaluate
 from fdl.tracer.passes.expand import expand
-from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, is_evaluating, record, sourced
+from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, described, is_evaluating, record, sourced
 from fdl.tracer.transforms.call import jit_p
 
 from .announce import History, Kind, traced_first
@@ -279,7 +281,7 @@ class Specialiser:
             return self.f(*args, **kwargs, **named)
 
         call.__name__ = self.name
-        function = FlatFunction(call, kind.structure)
+        function = FlatFunction(call, kind.structure, user=self.f, names=lambda: kind.leaf_names(self.f))
         program, captured = record(function, kind.types, repr(self), self.name if self.name.isidentifier() else "f")
         closed, slots = _closed(program, len(captured), self.options.keep_unused)
         traced = Traced(kind, program, captured, function.out_structure, self._donated(kind, n_args), slots, closed)
@@ -360,8 +362,8 @@ class _Static:
             self._hash = hash((type(value), value))
         except TypeError:
             raise TypeError(
-                f"{owner!r}: static argument {argument_name(owner.f, position)} is {value!r} of type {type(value).__name__}, "
-                f"which is not hashable. Pass a tuple instead of a list, or make the argument dynamic.{at(user_source())}"
+                f"{owner!r}: static argument {argument_name(owner.f, position)} is {described(value)}, which is not hashable. "
+                f"{_way_to_hashable(value)}{at(user_source())}"
             ) from None
 
     def __hash__(self) -> int:
@@ -369,6 +371,15 @@ class _Static:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
+
+
+def _way_to_hashable(value: Any) -> str:
+    if isinstance(value, (ArrayBase, np.ndarray)):
+        return "Arrays are dynamic arguments: leave it out of static_argnums; or make a tuple of numbers of it."
+    if isinstance(value, (list, dict, set)):
+        other = "tuple" if isinstance(value, list) else "frozenset" if isinstance(value, set) else "tuple of its items"
+        return f"Pass a {other} instead, or make the argument dynamic."
+    return "Give its class a __hash__ and an __eq__, or make the argument dynamic."
 
 
 def _taken(leaves: Sequence[Any], k: int, mark: str) -> Any:

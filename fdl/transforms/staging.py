@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fdl.tracer import tree
+from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Program, Type
-from fdl.tracer.trace import check_array, record
+from fdl.tracer.trace import check_array, described, record
 
 from .signature import FlatFunction, argument_name, name_of
 
@@ -26,7 +27,7 @@ def make_ir(f: Callable[..., Any]) -> Callable[..., Program]:
     """
 
     def trace(*args: Any, **kwargs: Any) -> Program:
-        program, captured, _ = stage(f, args, kwargs)
+        program, captured, _ = stage(f, args, kwargs, "make_ir")
         n = len(captured)
         return Program(program.inputs[n:], program.equations, program.outputs, program.inputs[:n], tuple(captured), "main")
 
@@ -41,12 +42,17 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         >>> print(fdl.eval_shape(fnp.dot, fnp.ones((2, 3)), fnp.ones((3, 4))))
         f32[2,4]
     """
-    program, _, structure = stage(f, args, kwargs)
+    program, _, structure = stage(f, args, kwargs, "eval_shape")
     return tree.unflatten(structure, program.out_types)
 
 
-def stage(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Program, list[Any], tree.Structure]:
+def stage(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], transform: str
+) -> tuple[Program, list[Any], tree.Structure]:
     """The program of a call, what it captured (its first inputs), and the structure of its output."""
+    if not callable(f):
+        raise TypeError(f"{transform} expects a function, got {described(f)}.{at(user_source())}")
+    who = f"{transform}({name_of(f)})"
     labelled: list[tuple[str, Any]] = []
     for i, a in enumerate(args):
         labelled += [(tree.path_str(p, argument_name(f, i)), x) for p, x in tree.flatten_with_paths(a, _is_type)[0]]
@@ -54,11 +60,11 @@ def stage(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) 
         labelled += [(tree.path_str(p, k), x) for p, x in tree.flatten_with_paths(kwargs[k], _is_type)[0]]
     leaves, structure = tree.flatten((args, kwargs), _is_type)
     types = [
-        x if isinstance(x, Type) else check_array(x, f"{name_of(f)}: argument {label}")
+        x if isinstance(x, Type) else check_array(x, f"{who}: argument {label}")
         for (label, _), x in zip(labelled, leaves, strict=True)
     ]
     function = FlatFunction(f, structure)
-    program, captured = record(function, types, name_of(f), _identifier(name_of(f)))
+    program, captured = record(function, types, who, _identifier(name_of(f)))
     return program, captured, function.out_structure
 
 

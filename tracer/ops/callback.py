@@ -36,7 +36,10 @@ def call_function(params: dict[str, Any], arrays: Sequence[np.ndarray], source: 
     Raises: ShapeError when it returns something else, at the line `source`; what the function raises.
     """
     function, name, types = params["function"], params["name"], params["out_types"]
-    results = list(function(*arrays))
+    try:
+        results = list(function(*arrays))
+    except ShapeError as error:  # of its result's structure; the user's own errors have their line
+        raise error if "\n  at " in str(error) else ShapeError(f"{error}{at(source)}") from None
     if len(results) != len(types):
         raise ShapeError(f"{name}: the function returned {len(results)} arrays, expected {len(types)}.{at(source)}")
     paths = getattr(function, "paths", None) or [f"[{i}]" for i in range(len(types))]

@@ -39,8 +39,9 @@ def _abstract(name: str, result: str, *types: Type) -> Type:
     if name == "select" and types[0].dtype != dtypes.bool_:
         raise DTypeError(f"select: the predicate has dtype {types[0].dtype.name}, expected bool. Compare it with something.")
     if not SCALARS[name].accepts(first):
+        way = "Take .real, .imag or abs first" if dtypes.is_complex(first) else "Convert with .astype"
         raise DTypeError(
-            f"{name}: operands have dtype {first.name}, expected {' or '.join(SCALARS[name].domain.split())}. Convert with .astype."
+            f"{name}: operands have dtype {first.name}, expected {' or '.join(SCALARS[name].domain.split())}. {way}."
         )
     shapes = {t.shape for t in types if t.shape != ()}
     if len(shapes) > 1:

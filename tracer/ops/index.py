@@ -29,14 +29,16 @@ from .shape import broadcast, concatenate, iota, reshape, transpose
 # --- what gather and scatter share ----------------------------------------------------------------
 
 
-def out_of_bounds(operation: str, index: int, axis: int, size: int) -> IndexOutOfBoundsError:
-    """The error for `index` along an axis of that size; counted from the front, so negative where it lay before the first."""
-    given = index if index >= 0 else index - size
-    opt_out = '"fill"' if operation == "gather" else '"drop"'
-    return IndexOutOfBoundsError(
-        f"{operation}: index {given} is out of bounds for axis {axis} of size {size}: expected {-size} to {size - 1}. "
-        f'Correct the index, or choose mode="clip" or mode={opt_out}.'
-    )
+BOUNDS = (
+    "index {0} is out of bounds for axis {1} of size {2}: expected {3} to {4}. "
+    'Correct it, or give x.at[index] a mode: "clip", "wrap", "fill" or "drop".'
+)
+"""What is said of an index out of bounds, in compiled code too: the index, the axis, its size, and the bounds."""
+
+
+def out_of_bounds(index: int, axis: int, size: int) -> IndexOutOfBoundsError:
+    """The error for `index`, as the user counts, along an axis of that size."""
+    return IndexOutOfBoundsError(BOUNDS.format(index, axis, size, -size, size - 1))
 
 
 def _effects(params: dict[str, Any]) -> frozenset[Effect]:
@@ -64,7 +66,7 @@ def _rest(shape: Shape, axes: Shape) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
-def _positions(name: str, shape: Shape, indices: np.ndarray, axes: Shape, mode: str) -> tuple[np.ndarray, np.ndarray]:
+def _positions(shape: Shape, indices: np.ndarray, axes: Shape, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """The indices as (k, *batch) int64, put in bounds, and which of them (*batch) were so; in mode "raise", all must be."""
     if indices.dtype == dtypes.uint64:
         indices = np.minimum(indices, np.uint64(2**63 - 1))
@@ -75,7 +77,8 @@ def _positions(name: str, shape: Shape, indices: np.ndarray, axes: Shape, mode: 
     if mode == "raise" and not ok.all():
         where = tuple(np.argwhere(~inside)[0])
         k = where[-1]
-        raise out_of_bounds(name, int(wide[where]), axes[k], int(sizes[k]))
+        index, size = int(wide[where]), int(sizes[k])
+        raise out_of_bounds(index if index >= 0 else index - size, axes[k], size)
     return np.moveaxis(np.clip(wide, 0, np.maximum(sizes - 1, 0)), -1, 0), ok
 
 
@@ -98,7 +101,7 @@ def _gather_abstract(x: Type, indices: Type, *, axes: Shape, mode: str, fill: An
 
 
 def _gather_reference(x: np.ndarray, indices: np.ndarray, *, axes: Shape, mode: str, fill: Any) -> np.ndarray:
-    at, ok = _positions("gather", x.shape, indices, axes, mode)
+    at, ok = _positions(x.shape, indices, axes, mode)
     shape = ok.shape + _rest(x.shape, axes)
     if math.prod(shape) == 0 or any(x.shape[a] == 0 for a in axes):
         return np.full(shape, fill, x.dtype)
@@ -201,7 +204,7 @@ _AT = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
 def _scatter_reference(
     x: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, axes: Shape, mode: str, op: str
 ) -> np.ndarray:
-    at, ok = _positions("scatter", x.shape, indices, axes, mode)
+    at, ok = _positions(x.shape, indices, axes, mode)
     half = x.dtype in (dtypes.float16, dtypes.bfloat16)
     out = np.array(x, np.float32 if half and op != "set" else x.dtype, order="C")
     if updates.size == 0 or out.size == 0:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import MissingRuleError, at, user_source
+from ..errors import MissingRuleError, Place, at, user_place, user_source
 from ..ir import Literal, Program, Type, Variable, evaluate, type_of
 from ..ops.elementwise import splat
 from ..primitive import Primitive, Zero
@@ -24,8 +24,8 @@ class JVPTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: Trace, primal: Any, tangent: Any) -> None:
-        self.owner, self.primal, self.tangent, self.source = trace, primal, tangent, ""
+    def __init__(self, trace: Trace, primal: Any, tangent: Any, source: Place | int = None) -> None:
+        self.owner, self.primal, self.tangent, self.source = trace, primal, tangent, source
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -33,6 +33,9 @@ class JVPTracer(Tracer):
 
     def concrete(self) -> Any:
         return known_value(self.primal)
+
+    def unknown(self) -> Tracer:
+        return self.primal.unknown() if isinstance(self.primal, Tracer) else self
 
 
 def known_value(x: Any) -> Any:
@@ -60,7 +63,8 @@ class JVPTrace(Trace):
 
     def pack(self, outs: Sequence[Any], dots: Sequence[Any]) -> list[Any]:
         """Outputs with their tangents; one whose tangent is Zero is a constant of this trace."""
-        return [x if isinstance(t, Zero) else JVPTracer(self, x, t) for x, t in zip(outs, dots, strict=True)]
+        place = user_place()
+        return [x if isinstance(t, Zero) else JVPTracer(self, x, t, place) for x, t in zip(outs, dots, strict=True)]
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         assert self.parent is not None
@@ -109,8 +113,10 @@ def jvp_flat(
 ) -> tuple[list[Any], list[Any]]:
     """The outputs of a flat function and their tangents (some of them Zero)."""
     trace = JVPTrace(current(), label or getattr(f, "__name__", ""))
+    trace.describe = getattr(f, "describe", None)
     with living(trace):
-        outs = f(*[x if isinstance(t, Zero) else JVPTracer(trace, x, t) for x, t in zip(primals, tangents, strict=True)])
+        pairs = enumerate(zip(primals, tangents, strict=True))
+        outs = f(*[x if isinstance(t, Zero) else JVPTracer(trace, x, t, k) for k, (x, t) in pairs])
         return split(trace, outs)
 
 

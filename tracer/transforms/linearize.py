@@ -47,11 +47,12 @@ def linearize_flat(
     """The outputs of a flat function, and its derivative there as a linear function of the moving inputs' tangents."""
     tangents = TangentTrace(current(), label or getattr(f, "__name__", ""))
     trace = JVPTrace(tangents, tangents.label)
+    trace.describe = getattr(f, "describe", None)
     with living(tangents):
         with living(trace):
             inputs = [
-                JVPTracer(trace, x, tangents.new_input(tangent_type(type_of(x)))) if m else x
-                for x, m in zip(primals, moving, strict=True)
+                JVPTracer(trace, x, tangents.new_input(tangent_type(type_of(x))), k) if m else x
+                for k, (x, m) in enumerate(zip(primals, moving, strict=True))
             ]
             outs, dots = split(trace, f(*inputs))
         must = force or (False,) * len(outs)

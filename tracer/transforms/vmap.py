@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import MissingRuleError, at, user_source
+from ..errors import DTypeError, MissingRuleError, Place, ShapeError, at, user_place, user_source
 from ..ir import Program, Type, type_of
 from ..ops.collectives import mentions_axis
 from ..ops.elementwise import move_axis
 from ..primitive import Axis, Primitive, lookup
-from ..trace import Params, Trace, Tracer, bind, current, living, record, using
+from ..trace import Params, Trace, Tracer, bind, current, infer, living, record, using
 from .jvp import program_function
 
 
@@ -22,8 +22,8 @@ class BatchTracer(Tracer):
 
     __slots__ = ("axis", "value")
 
-    def __init__(self, trace: Trace, value: Any, axis: int) -> None:
-        self.owner, self.value, self.axis, self.source = trace, value, axis, ""
+    def __init__(self, trace: Trace, value: Any, axis: int, source: Place | int = None) -> None:
+        self.owner, self.value, self.axis, self.source = trace, value, axis, source
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -58,11 +58,16 @@ class BatchTrace(Trace):
                 primitive.rule("batch")
             except MissingRuleError as e:
                 raise MissingRuleError(f"{e}{at(user_source())}") from None
-        with using(self.parent):
-            outs, out_axes = rule(self.size, values, axes, **params)  # type: ignore[misc]
+        try:
+            with using(self.parent):
+                outs, out_axes = rule(self.size, values, axes, **params)  # type: ignore[misc]
+        except (ShapeError, DTypeError):
+            infer(primitive, [type_of(x) for x in inputs], params)  # says what is wrong of one lane, as the user wrote it
+            raise
         if not primitive.multiple:
             outs, out_axes = [outs], [out_axes]
-        return [x if a is None else BatchTracer(self, x, a) for x, a in zip(outs, out_axes, strict=True)]
+        place = user_place()
+        return [x if a is None else BatchTracer(self, x, a, place) for x, a in zip(outs, out_axes, strict=True)]
 
 
 def batch_flat(
@@ -70,8 +75,9 @@ def batch_flat(
 ) -> tuple[list[Any], list[int | None]]:
     """The outputs of a flat function mapped over the given axes, and the axis of each output (None: not batched)."""
     trace = BatchTrace(current(), size, label or getattr(f, "__name__", ""))
+    trace.describe = getattr(f, "describe", None)
     with living(trace):
-        outs = f(*[x if a is None else BatchTracer(trace, x, a) for x, a in zip(args, axes, strict=True)])
+        outs = f(*[x if a is None else BatchTracer(trace, x, a, k) for k, (x, a) in enumerate(zip(args, axes, strict=True))])
         own = [isinstance(x, BatchTracer) and x.owner is trace for x in outs]
     return (
         [x.value if mine else x for x, mine in zip(outs, own, strict=True)],
