@@ -1,7 +1,8 @@
-"""Activation functions, elementwise but for `softmax` and `log_softmax`.
+"""Activation functions, elementwise.  Those along an axis (softmax, glu, ...) are in `axiswise`.
 
-Each is a smooth formula on either side of its kink, so that derivatives of any order are right at 0 too wherever they exist.
-All take floating-point arrays of any shape and keep shape and dtype; integers become float32.
+Each is a smooth formula on either side of its kink, so that derivatives of any order are right at 0 too wherever they exist; where
+they do not, docs/conventions.md says what there is.  All take floating-point arrays of any shape and keep shape and dtype; integers
+become float32, but for `relu`, `hard_tanh` and `identity`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from fdl import numpy as fnp
 from fdl.numpy.promote import promote_operands
-from fdl.transforms import custom_jvp, stop_gradient
+from fdl.transforms import custom_jvp
 
 
 def relu(x: Any) -> Any:
@@ -37,10 +38,47 @@ def _relu_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return y, fnp.where(fnp.greater(y, 0), tangents[0], 0)
 
 
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """x where x ≥ 0, slope · x elsewhere (Maas, Hannun and Ng, 2013)."""
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6), with derivative 0 at 0 and at 6 (Krizhevsky, 2010). NaN stays NaN."""
+    (x,) = promote_operands("relu6", x, inexact=True)
+    return _relu6(x)
+
+
+@custom_jvp
+def _relu6(x: Any) -> Any:
+    return fnp.minimum(fnp.maximum(x, 0), 6)
+
+
+@_relu6.defjvp
+def _relu6_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+    y = _relu6(*primals)
+    return y, fnp.where(fnp.logical_and(fnp.greater(y, 0), fnp.less(y, 6)), tangents[0], 0)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where x ≥ 0, negative_slope · x elsewhere (Maas, Hannun and Ng, 2013)."""
     (x,) = promote_operands("leaky_relu", x, inexact=True)
-    return fnp.where(fnp.greater_equal(x, 0), x, fnp.multiply(x, slope))
+    return fnp.where(fnp.greater_equal(x, 0), x, fnp.multiply(x, negative_slope))
+
+
+def hard_tanh(x: Any) -> Any:
+    """x limited to the interval [-1, 1], with derivative 1 at its ends (Collobert, 2004)."""
+    (x,) = promote_operands("hard_tanh", x)
+    return fnp.where(fnp.greater(x, 1), 1, fnp.where(fnp.less(x, -1), -1, x))
+
+
+def hard_sigmoid(x: Any) -> Any:
+    """relu6(x + 3) / 6 (Howard et al., ICCV 2019)."""
+    return fnp.divide(relu6(fnp.add(x, 3)), 6)
+
+
+def hard_silu(x: Any) -> Any:
+    """x hard_sigmoid(x), also called hard swish (Howard et al., ICCV 2019)."""
+    (x,) = promote_operands("hard_silu", x, inexact=True)
+    return fnp.multiply(x, hard_sigmoid(x))
+
+
+hard_swish = hard_silu
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
@@ -49,6 +87,13 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     positive = fnp.greater(x, 0)
     # The exponential sees no large x: its overflow would make NaN of the unused side's zero derivative.
     return fnp.where(positive, x, fnp.multiply(fnp.expm1(fnp.where(positive, 0, x)), alpha))
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, α (exp(x / α) − 1) elsewhere: with slope 1 at 0 whatever α is (Barron, 2017)."""
+    (x,) = promote_operands("celu", x, inexact=True)
+    positive = fnp.greater(x, 0)
+    return fnp.where(positive, x, fnp.multiply(fnp.expm1(fnp.divide(fnp.where(positive, 0, x), alpha)), alpha))
 
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -77,10 +122,18 @@ def sigmoid(x: Any) -> Any:
     return fnp.logistic(x)
 
 
+def log_sigmoid(x: Any) -> Any:
+    """log sigmoid(x) = −softplus(−x), without overflow."""
+    return fnp.negative(softplus(fnp.negative(x)))
+
+
 def silu(x: Any) -> Any:
     """x sigmoid(x), also called swish (Elfwing, Uchibe and Doya, 2018)."""
     (x,) = promote_operands("silu", x, inexact=True)
     return fnp.multiply(x, fnp.logistic(x))
+
+
+swish = silu
 
 
 def tanh(x: Any) -> Any:
@@ -102,20 +155,58 @@ def softplus(x: Any) -> Any:
     return fnp.add(fnp.where(positive, x, 0), fnp.log1p(fnp.exp(fnp.negative(magnitude))))
 
 
-def softmax(x: Any, axis: int = -1) -> Any:
-    """eˣ / Σ eˣ along `axis`, without overflow.
+def soft_sign(x: Any) -> Any:
+    """x / (1 + |x|) (Bergstra et al., 2009). Its second derivative at 0, which jumps there, is 0."""
+    (x,) = promote_operands("soft_sign", x, inexact=True)
+    return fnp.divide(x, fnp.add(fnp.abs(x), 1))
+
+
+def squareplus(x: Any, b: Any = 4) -> Any:
+    """(x + √(x² + b)) / 2, accurate in both tails (Barron, "Squareplus: a softplus-like algebraic rectifier", 2021)."""
+    x, b = promote_operands("squareplus", x, b, inexact=True)
+    root = fnp.sqrt(fnp.add(fnp.square(x), b))
+    negative = fnp.less(x, 0)
+    # On the left the two terms would cancel: (√ + x) (√ − x) = b.
+    left = fnp.divide(b, fnp.where(negative, fnp.subtract(root, x), 1))
+    return fnp.multiply(fnp.where(negative, left, fnp.add(root, x)), 0.5)
+
+
+def mish(x: Any) -> Any:
+    """x tanh(softplus(x)) (Misra, BMVC 2020)."""
+    (x,) = promote_operands("mish", x, inexact=True)
+    return fnp.multiply(x, fnp.tanh(softplus(x)))
+
+
+def sparse_plus(x: Any) -> Any:
+    """0 where x ≤ −1, x where x ≥ 1, (x + 1)² / 4 between (Blondel, Martins and Niculae, AISTATS 2019)."""
+    (x,) = promote_operands("sparse_plus", x, inexact=True)
+    between = fnp.multiply(fnp.square(fnp.add(x, 1)), 0.25)
+    return fnp.where(fnp.less_equal(x, -1), 0, fnp.where(fnp.greater_equal(x, 1), x, between))
+
+
+def sparse_sigmoid(x: Any) -> Any:
+    """(x + 1) / 2 limited to the interval [0, 1]: the derivative of `sparse_plus`, whose own at ±1 is ¼."""
+    (x,) = promote_operands("sparse_sigmoid", x, inexact=True)
+    return fnp.multiply(fnp.clip(fnp.add(x, 1), 0, 2), 0.5)
+
+
+def log1mexp(x: Any) -> Any:
+    """log(1 − e⁻ˣ) for x > 0, accurate near 0 and for large x; −inf at 0, NaN below.
+
+    Source: M. Mächler, "Accurately computing log(1 − exp(−|a|))" (2012), equation 7.
 
     Example:
-        >>> softmax([1000.0, 1000.0]).tolist()
-        [0.5, 0.5]
+        >>> [round(v, 4) for v in log1mexp([1e-3, 1.0, 100.0]).tolist()]
+        [-6.9083, -0.4587, -0.0]
     """
-    (x,) = promote_operands("softmax", x, inexact=True)
-    e = fnp.exp(fnp.subtract(x, stop_gradient(fnp.max(x, axis, keepdims=True))))
-    return fnp.divide(e, fnp.sum(e, axis, keepdims=True))
+    (x,) = promote_operands("log1mexp", x, inexact=True)
+    small = fnp.less(x, math.log(2))
+    near, far = fnp.where(small, x, 1), fnp.where(small, 1, x)
+    return fnp.where(
+        small, fnp.log(fnp.negative(fnp.expm1(fnp.negative(near)))), fnp.log1p(fnp.negative(fnp.exp(fnp.negative(far))))
+    )
 
 
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """log softmax(x) = x − log Σ eˣ along `axis`, without overflow or cancellation."""
-    (x,) = promote_operands("log_softmax", x, inexact=True)
-    shifted = fnp.subtract(x, stop_gradient(fnp.max(x, axis, keepdims=True)))
-    return fnp.subtract(shifted, fnp.log(fnp.sum(fnp.exp(shifted), axis, keepdims=True)))
+def identity(x: Any) -> Any:
+    """x itself."""
+    return fnp.asarray(x)
