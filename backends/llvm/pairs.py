@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .text import Code, mangle, splat_literal, vec
+from .text import Code, iota, mangle, splat_literal, vec
 
 Load = Callable[[str, str], str]
 """(right-hand side, operand) → the register that a load is in."""
@@ -23,11 +23,35 @@ def masked_load(code: Code, element: str, lanes: int, pointer: str, mask: str, a
 
 
 def masked_store(code: Code, element: str, lanes: int, pointer: str, value: str, mask: str, align: int) -> str:
-    """A masked store, as an instruction."""
+    """A masked store, as an instruction.
+
+    One lane alone is stored as a scalar: of elements below 32 bits, LLVM 22 for AVX-512 joins the conversion to them with such a store
+    and writes the whole 32 bits, two or three bytes too many.
+    """
     kind = vec(element, lanes)
+    if mask.startswith("<i1") and mask.count("true") == 1:
+        lane = mask.split(",").index(next(part for part in mask.split(",") if "true" in part))
+        one = code.pure(f"extractelement {kind} {value}, i64 {lane}", value)
+        p = code.pure(f"getelementptr inbounds {element}, ptr {pointer}, i64 {lane}", pointer) if lane else pointer
+        return f"store {element} {one}, ptr {p}, align {align}"
     symbol = f"@llvm.masked.store.{mangle(element, lanes)}.p0"
     code.module.declare(f"declare void {symbol}({kind}, ptr, i32, <{lanes} x i1>)")
     return f"call void {symbol}({kind} {value}, ptr {pointer}, i32 {align}, <{lanes} x i1> {mask})"
+
+
+def hidden(code: Code, lanes: int, mask: str) -> str:
+    """`mask`; one that is a constant, of the first lanes, as a value that LLVM cannot know.
+
+    Where a shuffle drops what a constant mask leaves out, LLVM 22 for AVX2 forgets the mask, and reads beyond the array.
+    """
+    if not mask.startswith("<i1"):
+        return mask
+    count = mask.count("true")
+    assert "true" not in mask.split("false", 1)[-1] or count == lanes, mask
+    slot = code.alloca("i32", 1, 4)
+    code.do(f"store volatile i32 {count}, ptr {slot}, align 4")
+    known = code.emit(f"load volatile i32, ptr {slot}, align 4")
+    return code.emit(f"icmp ult <{lanes} x i32> {iota('i32', lanes)}, {code.splat('i32', known, lanes)}")
 
 
 def shuffle(code: Code, element: str, lanes: int, a: str, b: str, order: list[int]) -> str:
@@ -41,6 +65,7 @@ def load_alternate(code: Code, element: str, lanes: int, pointer: str, mask: str
     """The elements 0, 2, 4, ... from `pointer`, those of the lanes that take part."""
     kind = vec(element, lanes)
     half = lanes // 2
+    mask = mask and hidden(code, lanes, mask)
     second = code.pure(f"getelementptr inbounds {element}, ptr {pointer}, i64 {lanes - 1}", pointer)
     parts = []
     for p, low in ((pointer, True), (second, False)):
