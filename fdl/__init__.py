@@ -41,6 +41,9 @@ from fdl.control import switch as switch
 from fdl.control import while_loop as while_loop
 from fdl.host import io_callback as io_callback
 from fdl.host import pure_callback as pure_callback
+from fdl.placement import block_until_ready as block_until_ready
+from fdl.placement import device_get as device_get
+from fdl.placement import device_put as device_put
 from fdl.saving import load as load
 from fdl.saving import save as save
 from fdl.threads import get_num_threads as get_num_threads

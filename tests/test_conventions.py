@@ -38,7 +38,7 @@ def function(call: str) -> tuple[Callable[..., Any], int]:
     letters = [v for v in "xyab" if re.search(rf"\b{v}\b", call)]
     if "a" in letters and "x" in letters and call.startswith("clip"):
         letters = ["x", "a", "b"]
-    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", dict(vars(fnp)))
+    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", dict(vars(fnp), nn=fdl.nn))
     return f, len(letters)
 
 

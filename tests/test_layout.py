@@ -39,7 +39,7 @@ LAYERS = {
         {"backends", "files"},
         {"config", "safetensors", "threads", "_slots"},
         {"numpy"},
-        {"transforms", "host"},
+        {"transforms", "host", "placement"},
         {"control", "debug", "collectives"},
         {"scipy"},
         {"random"},

@@ -21,7 +21,8 @@ have those of the convolution that they belong to.  `sort` has `num_keys`.  A co
 
     output * stride + tap * rhs_dilation - padding_low == input * lhs_dilation
 
-`lapack` has `routine`, `arguments` (see `fdl.backends.lapack`) and `flops`, an estimate.  Only CPUs run it, and the interpreter, which calls
+`lapack` has `routine`, `arguments` (see `fdl.backends.lapack`) and `flops`, an estimate.  Only CPUs run it, and the
+interpreter, which calls
 the same function.
 
 float16 and bfloat16 products accumulate in float32.  In a sort NaN comes last, and -0 equals +0.

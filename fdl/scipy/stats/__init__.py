@@ -1,4 +1,4 @@
-"""Probability distributions, each a module of functions of `x` (or `k`), its parameters, `loc` and `scale`."""
+"""Probability distributions, each a module of functions of `x` (or `k`), its parameters, `loc` and `scale`; and what describes samples."""
 
 from . import bernoulli as bernoulli
 from . import beta as beta
@@ -26,3 +26,6 @@ from . import truncnorm as truncnorm
 from . import uniform as uniform
 from . import vonmises as vonmises
 from . import wrapcauchy as wrapcauchy
+from .describing import mode as mode
+from .describing import rankdata as rankdata
+from .describing import sem as sem

@@ -1,0 +1,5 @@
+"""Integrals of samples."""
+
+from fdl.numpy import trapezoid as trapezoid
+
+__all__ = ["trapezoid"]

@@ -1,0 +1,3 @@
+"""Linear algebra with matrices of which only the products are known."""
+
+from . import linalg as linalg
