@@ -218,7 +218,7 @@ WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "no buffer": ("temp is not an argument", (store(TEMP, (0,), ONE),)),
     "buffer out of scope": ("temp is not an arg", (If(const(True, BOOL), (Alloc(TEMP),)), store(TEMP, (0,), ONE))),
     "two buffers": ("two buffers are named temp", (Alloc(TEMP), Alloc(TEMP))),
-    "other shape": ("was declared as", (store(dataclasses.replace(Y, shape=(2, 2)), (0, 0), ONE),)),
+    "another size": ("was declared as", (store(dataclasses.replace(Y, shape=(2, 3)), (0, 0), ONE),)),
     "axes": ("y has 1 axes, and is indexed by 2", (store(Y, (0, 0), ONE),)),
     "index dtype": ("the index `0:i32` has dtype int32", (Store(Y, (const(0, I32),), ONE),)),
     "out of bounds": (r"index `i \+ 4` of axis 0 of y is in \[4, 7\]", (For(I, index(4), (store(Y, (add(I, 4),), ONE),)),)),

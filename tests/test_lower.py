@@ -22,7 +22,6 @@ from fdl.backends.loops.interpret import run
 from fdl.backends.loops.ir import INDEX, Alloc, Buffer, Call, Carry, Const, For, Load, Op, Routine, Stmt, Store, Var, walk
 from fdl.backends.loops.lower import LoweringError, callback_equations, lower
 from fdl.backends.loops.lower import contract as contract_module
-from fdl.backends.loops.lower import convolve as convolve_module
 from fdl.backends.loops.lower import copies as copies_module
 from fdl.backends.loops.lower import panels as panels_module
 from fdl.backends.loops.lower.index import groups
@@ -106,7 +105,7 @@ def allocated(routine: Routine) -> list[Buffer]:
 EAGER = (
     (schedule_module, "PARALLEL_COST", 50),
     (schedule_module, "CHUNK_COST", 60),
-    (convolve_module, "GRAIN", 500),
+    (contract_module, "GRAIN", 500),
     (contract_module, "TINY", 8),
     (panels_module, "GRAIN", 500),
     (panels_module, "ROWS", 4),
@@ -464,7 +463,8 @@ def test_compile_time_is_linear() -> None:
         return time.process_time() - start
 
     seconds(2)
-    assert seconds(40) < 16 * max(seconds(10), 0.01)
+    ten, forty = (min(seconds(n) for _ in range(3)) for n in (10, 40))
+    assert forty < 16 * max(ten, 0.01)
 
 
 # --- random programs ------------------------------------------------------------------------------

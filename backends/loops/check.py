@@ -110,11 +110,11 @@ class _Checker:
         self.variables[variable.name] = variable.dtype
 
     def buffer(self, buffer: Buffer) -> None:
-        """A use of a buffer: as it was declared, or as a vector."""
+        """A use of a buffer: as it was declared, or as an array of another shape with as many elements."""
         declared = self.buffers.get(buffer.name)
         if declared is None:
             self.fail(f"the buffer {buffer.name} is not an argument, and has no Alloc in an enclosing block before this")
-        if buffer not in (declared, flat(declared)):
+        if flat(buffer) != flat(declared):
             self.fail(f"{buffer.name} is used as {buffer}, and was declared as {declared}")
 
     # --- values -------------------------------------------------------------------------------

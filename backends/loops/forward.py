@@ -79,7 +79,7 @@ def _forwarded(block: Block, known: _Known, same: dict[Var, Value]) -> Block:
                 carries = [(c, _read(c.init, known, same)) for c in stmt.carries]
                 inner = _without(known, writes(stmt.body))
                 body = _forwarded(stmt.body, inner, same)
-                nexts = [_read(c.next, inner, same) for c in stmt.carries]
+                nexts = [_next(c, inner, same) for c in stmt.carries]
                 extent = _read(stmt.extent, known, same)
                 found = tuple(Carry(c.var, init, nx, c.result, c.combine) for (c, init), nx in zip(carries, nexts, strict=True))
                 result.append(For(stmt.var, extent, body, stmt.kind, found))
@@ -123,6 +123,13 @@ def _forget(known: _Known, changed: set[str]) -> None:
 
 def _ref(r: Ref, known: _Known, same: dict[Var, Value]) -> Ref:
     return Ref(r.buffer, _read(r.offset, known, same), tuple(_read(n, known, same) for n in r.shape), r.strides)
+
+
+def _next(c: Carry, known: _Known, same: dict[Var, Value]) -> Value:
+    """What a carry becomes. A combination keeps its form, which folding could change: `a * 0` to `0`."""
+    if c.combine is not None and isinstance(c.next, Op):
+        return Op(c.next.name, tuple(_read(a, known, same) for a in c.next.args), c.next.dtype)
+    return _read(c.next, known, same)
 
 
 def _read(value: Value, known: _Known, same: dict[Var, Value]) -> Value:

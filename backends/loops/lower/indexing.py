@@ -18,6 +18,7 @@ from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Variable
+from fdl.tracer.ops.index import BOUNDS
 
 from .context import GENERATORS, Nest, Place, Scope
 from .index import ZERO, At, Shape
@@ -60,19 +61,14 @@ def _check(
     scope: Scope, nest: Nest, e: Equation, shape: Shape, given: Sequence[Value], inside: Sequence[Value], ok: Value
 ) -> None:
     """Records the first index out of range; the values shown are the index as the user counts, the axis and its size."""
-    name, axes = e.primitive.name, e.params["axes"]
+    axes = e.params["axes"]
     bad: Value = given[-1]
     axis: Value = Const(axes[-1], INDEX)
     size: Value = Const(shape[axes[-1]], INDEX)
     for i, a, fine in reversed(list(zip(given[:-1], axes[:-1], inside[:-1], strict=True))):
         bad, axis, size = (select(fine, x, y) for x, y in ((bad, i), (axis, Const(a, INDEX)), (size, Const(shape[a], INDEX))))
     shown = select(op("lt", bad, ZERO), sub(bad, size), bad)
-    opt_out = '"fill"' if name == "gather" else '"drop"'
-    message = (
-        f"{name}: index {{0}} is out of bounds for axis {{1}} of size {{2}}: expected {{3}} to {{4}}. "
-        f'Correct the index, or choose mode="clip" or mode={opt_out}.'
-    )
-    nest.do(Check(ok, scope.unit.site(message, e), (shown, axis, size)))
+    nest.do(Check(ok, scope.unit.site(BOUNDS, e), (shown, axis, size)))
 
 
 def _joined(axes: Shape, at: Sequence[Value], rest: Sequence[Value], ndim: int) -> tuple[Value, ...]:
