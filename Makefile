@@ -3,6 +3,8 @@
 #   make demo [MODEL=mlp|cnn|vae]   train on MNIST, with pictures and a table of results
 #   make test                       the test suite, but for what takes minutes
 #   make test-slow                  what takes minutes: whole training runs and exhaustive sweeps
+#   make fuzz [COUNT=10000] [SEED=0]
+#                                   random programs: reference against native code, transforms, derivatives (ARGS=--help names the options)
 #   make bench [ARGS=--quick]       side-by-side with JAX, PyTorch and NumPy (large downloads; ARGS=--help names the options;
 #                                   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets the smaller PyTorch)
 #   make lint                       ruff and mypy
@@ -14,6 +16,8 @@ BENCH_VENV ?= .venv-bench
 MODEL ?= all
 JOBS ?= 2
 ARGS ?=
+COUNT ?= 1000
+SEED ?= 0
 
 # The newest Python that fits and can make an environment. A name on PATH may be a stub that only prints a hint, so
 # each is run.
@@ -24,7 +28,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 # Matplotlib writes files, never windows.
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow fuzz bench lint clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.ready
@@ -35,6 +39,9 @@ test: $(VENV)/.ready
 
 test-slow: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+fuzz: $(VENV)/.ready
+	$(VENV)/bin/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
 bench: $(BENCH_VENV)/.ready
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)

@@ -357,6 +357,8 @@ class Nest:
         """The element of `a` at an index, which may be given in another shape of the same size."""
         if isinstance(a, Literal):
             return literal(a)
+        if a.type.size == 0:  # never asked for: but a load of it could be bound outside of the loop that has no iteration
+            return const(0, a.type.dtype)
         if a.type.ndim == 0:
             at = SCALAR
         known = self.scope.scalars.get(a) or self.memo.get((a, at))
