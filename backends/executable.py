@@ -77,7 +77,7 @@ class NativeExecutable:
 
     @functools.cached_property
     def _planned(self) -> tuple[Routine, Plan, Reuse]:
-        return reusing(self._simplified, self.donated)
+        return reusing(self._simplified, self.donated, types=(self.program.in_types, self.program.out_types))
 
     @property
     def routine(self) -> Routine:

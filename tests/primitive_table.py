@@ -449,6 +449,12 @@ row("sort", (5, 23), dtypes=COMPLEX, axis=1, num_keys=1)
 for _draw in (ties, special):
     row("sort", Arg((5, 23), _draw), (5, 23), Arg((5, 23), integers(0, 99), "i32"), dtypes=COMPLEX, moving=(),
         axis=1, num_keys=1, label="keys")  # fmt: skip
+for _shape, _axis, _k in (((4, 7), 1, 3), ((7, 4), 0, 7), ((1,), 0, 1), ((3, 0), 1, 0), ((4,), 0, 0), ((5, 131), 1, 10), ((130, 3), 0, 2)):
+    for _largest in (True, False):
+        row("top_k", Arg(_shape, distinct), dtypes=NUMBERS if _axis else REAL, axis=_axis, k=_k, largest=_largest)
+for _draw in (ties, special):
+    row("top_k", Arg((5, 23), _draw), dtypes=(*NUMBERS, "bool") if _draw is special else ("f32", "u8"), moving=(),
+        axis=1, k=9, largest=True, label=_draw.__name__)  # fmt: skip
 _key = integers(0, 2**32)
 for _width in (8, 16, 32, 64):
     row("random_bits", Arg((2,), _key, "u32"), dtypes=("u32",), label=str(_width), shape=(3, 5), width=_width)

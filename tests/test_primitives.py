@@ -202,6 +202,17 @@ def _sort(*xs: np.ndarray, axis: int, num_keys: int) -> list[np.ndarray]:
     return [np.moveaxis(o, -1, axis) for o in out]
 
 
+def _top_k(x: np.ndarray, *, axis: int, k: int, largest: bool) -> list[np.ndarray]:
+    shape = tuple(k if a == axis else n for a, n in enumerate(x.shape))
+    values, places = np.empty(shape, x.dtype), np.empty(shape, np.int32)
+    for at in np.ndindex(*shape[:axis], 1, *shape[axis + 1 :]):
+        along = tuple(slice(None) if a == axis else i for a, i in enumerate(at))
+        row = x[along].tolist()
+        order = sorted(range(len(row)), key=lambda i, row=row: (-row[i] if largest else row[i], i))[:k]
+        values[along], places[along] = [row[i] for i in order], order
+    return [values, places]
+
+
 def _cumulative(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
     def run(x: np.ndarray, *, axis: int, reverse: bool) -> np.ndarray:
         out = np.empty_like(x)
@@ -242,6 +253,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     "dynamic_slice": lambda x, *starts, sizes: x[_clamped(x.shape, starts, sizes)],
     "dynamic_update_slice": _dynamic_update_slice,
     "sort": _sort,
+    "top_k": _top_k,
 }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from fuzz.checks import ALL, check
 from fuzz.memory import call_fenced, call_walled, has_pages
 from fuzz.programs import Case
 
+import fdl
+import fdl.numpy as fnp
 from fdl.backends.executable import NativeExecutable
 from fdl.backends.llvm.target import named, runnable
 from fdl.tracer.ir import Program
@@ -88,3 +90,9 @@ def test_taps_that_meet_nothing_have_no_gradient() -> None:
         window=(1, 2)] a b
       return c
     }""")
+
+
+def test_an_output_of_complex_numbers_is_not_written_over_an_input_of_pairs() -> None:
+    # Both are f64[3,3,2] to compiled code, and only one of them to the caller.
+    f = fdl.jit(lambda a: fnp.ones((3, 3), np.complex128) * 2, donate_argnums=0, keep_unused=True)
+    assert np.array_equal(np.asarray(f(fnp.ones((3, 3, 2), np.float64))), np.full((3, 3), 2 + 0j))

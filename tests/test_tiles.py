@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,19 +20,16 @@ from tile_cases import (
     F16,
     F32,
     F64,
-    GAP,
     LAYOUTS,
     MORE_CONVS,
     RUNNABLE,
     SHAPES,
-    Array,
     Case,
     conv_cases,
     define,
     fresh,
     matmul_case,
     native,
-    owner,
     random,
     trampoline,
 )  # fmt: skip
@@ -41,10 +37,7 @@ from tile_cases import (
 from fdl.backends.llvm import target as targets
 from fdl.backends.llvm.engine import object_code
 from fdl.backends.llvm.tiles import tile_function
-from fdl.backends.loops.build import index, load, loops, store, var
-from fdl.backends.loops.interpret import run as interpret
-from fdl.backends.loops.ir import INDEX, Buffer, Call, Ref, Routine, Var
-from fdl.backends.loops.tiles import TILES
+from fdl.backends.loops.lower.packing import PANEL_BYTES
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
@@ -90,6 +83,27 @@ def test_matmul_of_halves_accumulates_in_float32(name: str, dtype: DType) -> Non
     ones.inputs[1][0] = 1
     ones.want, ones.tolerance = [np.full((1, 1), 1.5)], 1e-6
     native([ones], target)
+
+
+def packed_case(rng: np.random.Generator, m: int, n: int, k: int, dtype: DType, layout: str, accumulate: bool) -> Case:
+    """C = A · B where B comes in panels of columns, the last one padded with NaN."""
+    case = matmul_case(rng, m, n, k, dtype, f"r{layout}r", accumulate)
+    width = PANEL_BYTES // dtype.itemsize
+    panels = fresh((-(-n // width), k, width), dtype, fill=float("nan"))
+    for j in range(n):
+        panels[j // width, :, j % width] = case.inputs[1][:, j]
+    case.inputs[1] = panels
+    return case
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_matmul_of_a_packed_operand(name: str, dtype: DType) -> None:
+    rng = np.random.default_rng(5)
+    shapes = [(1, 1, 1), (9, 49, 33), (8, 48, 64), (70, 130, 600), (150, 20, 520), (131, 100, 16), (300, 97, 7), (3, 200, 1030)]
+    cases = [packed_case(rng, *s, dtype, x, bool(sum(s) % 2)) for s in shapes for x in "rc"]
+    assert all(native(cases, targets.named(name)))
+    define(packed_case(rng, 5, 60, 7, dtype, "c", True))
 
 
 def test_integer_matmul_has_no_vector_form() -> None:
@@ -145,66 +159,6 @@ def test_transpose(size: int) -> None:
         assert all(made[i] for i, case in enumerate(cases) if case.inputs[0].size > 0)
     define(cases[0])
     define(cases[4])
-
-
-# --- sort -------------------------------------------------------------------------------------------
-
-
-def sort_case(rng: np.random.Generator, n: int, dtype: DType, num_keys: int) -> Case:
-    """Sort keys with many ties (and NaN, infinities and both zeros), a second operand, and the positions."""
-    if dtypes.is_float(dtype):
-        pool = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.5, -1.5, 1e-7, -3e4], F64).astype(dtype)
-        keys = np.where(rng.random(n) < 0.5, rng.choice(pool, n), rng.standard_normal(n).astype(dtype)).astype(dtype)
-    else:
-        info = (0, 1) if dtype == dtypes.bool_ else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-        keys = np.where(rng.random(n) < 0.5, rng.integers(0, 2, n).astype(dtype), rng.choice(np.array(info, dtype), n))
-    operands = []
-    for values in (keys.astype(dtype), rng.integers(-2, 3, n).astype(np.int64), np.arange(n, dtype=np.int32)):
-        operands.append(fresh((n,), values.dtype))
-        operands[-1][...] = values
-
-    def rank(a: Array) -> list[tuple[bool, Any]]:
-        wide = a.astype(F64) if dtypes.is_float(a.dtype) else a
-        return [(bool(x != x), 0 if x != x else x.item()) for x in wide]
-
-    ranks = list(zip(*(rank(a) for a in operands[:num_keys]), strict=True))
-    order = sorted(range(n), key=ranks.__getitem__)
-    want = [a[order] for a in operands]
-    return Case("sort", [fresh((n,), a.dtype) for a in operands], operands, want, {"num_keys": num_keys})
-
-
-SORTED = [d for d in dtypes.ALL if not dtypes.is_complex(d)]
-
-
-@pytest.mark.parametrize("dtype", SORTED, ids=str)
-def test_sort(dtype: DType) -> None:
-    rng = np.random.default_rng(5)
-    cases = [sort_case(rng, n, dtype, keys) for n in (0, 1, 2, 3, 17, 40, 41, 1000) for keys in (1, 2)]
-    assert all(native(cases, targets.host()))
-    for case in (cases[6], cases[7], cases[9]):
-        define(case)
-
-
-def test_sort_in_place() -> None:
-    rng = np.random.default_rng(6)
-    for n in (5, 30, 300):
-        case = sort_case(rng, n, F32, 1)
-        case.outputs = case.inputs
-        native([case], targets.host())
-    case = sort_case(rng, 9, F32, 1)
-    shared = Case("sort", case.inputs[:1], case.inputs[:1], case.want[:1], {"num_keys": 1})
-    call = shared.call()
-    body = TILES["sort"].body(Call("sort", call.outputs, call.outputs, (), call.attrs))
-    before, i = Buffer("before", F32, call.outputs[0].buffer.shape, "input"), var("i")
-    restore = loops((i,), (before.size,), (store(call.outputs[0].buffer, (i,), load(before, i)),))
-    results, _ = interpret(Routine("r", (before,), (), (call.outputs[0].buffer,), (*restore, *body)), [owner(case.inputs[0])])
-    np.testing.assert_array_equal(results[0][GAP:-GAP], case.want[0])
-
-
-def test_definition_of_sort_needs_a_constant_length() -> None:
-    ref = Ref(Buffer("x", F32, (4,)), index(0), (Var("n", INDEX),), (1,))
-    with pytest.raises(TypeError, match="constant length"):
-        TILES["sort"].body(Call("sort", (ref,), (ref,), (), (("num_keys", 1),)))
 
 
 # --- bounds -----------------------------------------------------------------------------------------
@@ -267,7 +221,7 @@ def test_every_target_assembles(name: str) -> None:
     triple = "aarch64-unknown-linux-gnu" if name == "neon" else "x86_64-unknown-linux-gnu"
     target = targets.make(name, triple)
     rng = np.random.default_rng(0)
-    cases = [matmul_case(rng, 20, 70, 30, F32, "rrc"), *conv_cases(MORE_CONVS[2], F64), sort_case(rng, 9, F32, 1)]
+    cases = [matmul_case(rng, 20, 70, 30, F32, "rrc"), *conv_cases(MORE_CONVS[2], F64)]
     functions = [f for f in (tile_function(case.call(), target) for case in cases) if f]
     parts = {symbol: text for f in functions for symbol, text in f.parts.items()}
     entries = [trampoline(f) for f in {f.symbol: f for f in functions}.values()]

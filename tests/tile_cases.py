@@ -264,6 +264,30 @@ MORE_CONVS = [
     Conv((6, 6), 5, (1, 1), 6, (2, 2), ((0, 0), (0, 0))),
     Conv((3, 4, 9), 5, (2, 2, 3), 18, (1, 2, 1), ((0, 1), (1, 0), (1, 1))),
 ]
+NARROW_CONVS = [
+    # Pixels as lanes: dense rows, strides, pixels apart, many channels; few pixels for the vectors; taps that are all padding.
+    Conv((5, 37), 3, (5, 5), 6, (1, 1), ((2, 2), (2, 2))),
+    Conv((5, 40), 2, (3, 3), 3, (2, 2), ((1, 1), (1, 1))),
+    Conv((4, 33), 20, (3, 3), 2, (1, 1), ((0, 0), (1, 1))),
+    Conv((4, 19), 1, (2, 4), 2, (1, 1), ((1, 0), (5, 3)), (2, 3), (1, 2)),
+    Conv((70,), 2, (9,), 1, (1,), ((4, 4),)),
+    Conv((83,), 1, (5,), 2, (3,), ((-2, 3),)),
+    Conv((2, 3, 35), 9, (1, 2, 3), 1, (1, 1, 1), ((0, 0), (1, 0), (1, 1))),
+    # One vector of features, neighbouring pixels from one element of the input: strides and dilations, more pixels than a tile has.
+    Conv((4, 60), 5, (3, 3), 16, (1, 1), ((1, 1), (1, 1))),
+    Conv((3, 45), 2, (2, 3), 12, (1, 2), ((0, 0), (2, 1)), (), (1, 2)),
+    Conv((3, 30), 3, (2, 5), 4, (1, 1), ((1, 1), (4, 4)), (1, 2)),
+    # Groups as lanes: depthwise, several features or channels in each, an odd number, taps in pieces, more than a vector.
+    Conv((5, 29), 20, (3, 3), 20, (1, 1), ((1, 1), (1, 1)), groups=20),
+    Conv((5, 9), 32, (3, 3), 32, (2, 2), ((1, 1), (1, 1)), groups=32),
+    Conv((4, 11), 18, (3, 2), 36, (1, 1), ((1, 0), (0, 1)), groups=18),
+    Conv((4, 11), 36, (2, 3), 18, (1, 2), ((0, 0), (0, 1)), groups=18),
+    Conv((3, 7), 15, (2, 2), 9, (1, 1), ((1, 1), (1, 1)), (1, 2), groups=3),
+    Conv((60,), 5, (31,), 5, (1,), ((15, 15),), groups=5),
+    Conv((9,), 64, (3,), 64, (1,), ((1, 1),), (), (2,), 16),
+    Conv((6,), 4, (1,), 4, (2,), ((0, 0),), (4,), groups=4),
+]
+"""Convolutions in which the features of a group fill no vector."""
 
 
 def conv_cases(conv: Conv, dtype: DType, images: int = 2) -> list[Case]:

@@ -64,7 +64,8 @@ def call(stmt: ir.Call) -> float:
         y = stmt.inputs[1]
         products = _size(stmt.outputs[0]) * _size(y) / max(_size(ir.Ref(y.buffer, y.offset, y.shape[-1:], (1,))), 1.0)
     elif stmt.kernel == "sort":
-        elements *= 32.0
+        about = dict(stmt.attrs).get("about")
+        elements = 6.0 * (2.0 * about if isinstance(about, int) else elements)
     elif stmt.kernel == "lapack":
         products = float(dict(stmt.attrs)["flops"]) * 8.0  # type: ignore[arg-type]
     return 20.0 + elements / 4.0 + products / 16.0

@@ -26,8 +26,11 @@ from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
 from .values import Reg, State, combine, known, uniform, value
 
-CHUNK = 10 * cost.CYCLES_PER_US
-"""The least work of one piece of a parallel loop, in cycles; a loop of less than two pieces runs on one thread."""
+CHUNK = 6 * cost.CYCLES_PER_US
+"""The least work of one piece of a parallel loop, in cycles; a loop of less than two pieces runs on one thread.
+
+By the estimates of `cost`, which are two to three times what good kernels take: a loop of 5 microseconds is worth two threads, since it
+takes a tenth of one to give work to a thread that is awake."""
 LONG = 5000 * cost.CYCLES_PER_US
 """The longest loop nest that runs without looking at the stop word."""
 PARTIALS = 64

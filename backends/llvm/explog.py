@@ -113,16 +113,23 @@ def clamp(f: Lanes, x: str, low: float, high: float) -> str:
 
 def reduce_ln2(f: Lanes, x: str) -> tuple[str, str]:
     """(n, r) with x = n ln(2) + r, n an integer and |r| <= ln(2)/2."""
-    n = f.nearest(f.mul(x, f.const(1 / math.log(2))))
+    _, n, r = _reduced(f, x, 1)
+    return n, r
+
+
+def _reduced(f: Lanes, x: str, times: int) -> tuple[str, str, str]:
+    """(1.5 * 2**mantissa + n, n, r) with times * x = n ln(2) + times * r; `times` is a power of two."""
+    magic = f.const(1.5 * 2.0**f.mantissa)
+    shifted = f.mad(x, f.const(times / math.log(2)), magic)
+    n = f.sub(shifted, magic)
     high, low = LN2[f.single]
-    r = f.mad(n, f.const(-high), x)
-    return n, f.mad(n, f.const(-low), r)
+    r = f.mad(n, f.const(-high / times), x)
+    return shifted, n, f.mad(n, f.const(-low / times), r)
 
 
 def exp_reduced(f: Lanes, r: str) -> str:
     """exp(r) for |r| <= ln(2)/2."""
-    tail = f.mad(f.mul(r, r), f.poly(r, _EXP[f.single]), r)
-    return f.add(tail, f.const(1.0))
+    return f.mad(f.mad(f.poly(r, _EXP[f.single]), r, f.const(1.0)), r, f.const(1.0))
 
 
 def exp(f: Lanes, x: str) -> str:
@@ -153,12 +160,16 @@ def expm1(f: Lanes, x: str) -> str:
 
 
 def tanh(f: Lanes, x: str) -> str:
-    """expm1(2a) / (expm1(2a) + 2) for a = |x|."""
-    a = clamp(f, f.abs(x), 0.0, 10.0 if f.single else 20.0)
-    n, r = reduce_ln2(f, f.add(a, a))
-    power = pow2(f, n)
-    t = f.mad(_expm1_reduced(f, r), power, f.sub(power, f.const(1.0)))
-    return f.copysign(f.div(t, f.add(t, f.const(2.0))), x)
+    """h / (h + 1) with h = expm1(2a) / 2, a = |x|."""
+    a = f.min(f.const(10.0 if f.single else 20.0), f.abs(x))
+    shifted, _, r = _reduced(f, a, 2)
+    # n stands in the last bits of the sum; the shift moves it into the exponent and everything else out.
+    power = f.float(f.iadd(f.shl(f.bits(shifted), f.mantissa), f.int(f.bias << f.mantissa)))
+    # expm1(2r) / 2 = r + r**2 (c0 2 + c1 4 r + ..): scaled by powers of two, the coefficients are exact.
+    tail = f.poly(r, [c * 2.0 ** (k + 1) for k, c in enumerate(_EXPM1[f.single])])
+    small = f.mad(f.mul(r, r), tail, r)
+    h = f.mad(small, power, f.mad(power, f.const(0.5), f.const(-0.5)))
+    return f.copysign(f.div(h, f.add(h, f.const(1.0))), x)
 
 
 def logistic(f: Lanes, x: str) -> str:

@@ -20,12 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .access import Access, Summary, extent_of, is_independent, slab, summarise
-from .build import Names, names_in, ranges_in, substitute_in
+from .build import Names, flat, loads, names_in, ranges_in, stores, substitute_in
 from .collapse import collapsed, split
 from .forward import cleaned
-from .ir import Alloc, For, If, Let, Routine, Stmt, Var, While
+from .ir import Alloc, Buffer, For, If, Let, Routine, Stmt, Var, While
 from .localise import localised
-from .schedule import is_driver
+from .schedule import elements, is_driver
 from .values import Interval
 
 CANDIDATES = 6
@@ -34,6 +34,10 @@ THREAD_SCRATCH = 1 << 20
 """The most bytes of a buffer that becomes scratch of a CPU thread."""
 BLOCK_SCRATCH = 1 << 14
 """The most bytes of one that becomes scratch of a block of GPU threads."""
+TASKS = 16
+"""Enough iterations for a nest to run in parallel: joining is not to leave fewer, unless it saves much."""
+SHARE = 4
+"""A nest is worth fewer tasks if it shares at least one byte in so many."""
 LARGEST = 400
 """The most statements in a fused nest."""
 
@@ -185,7 +189,9 @@ class _Fusion:
         s = summarise(stmt, self.ranges)
         if is_independent(stmt) and extent_of(stmt) is not None:
             key = block.earliest(s)
-            candidates = [k for k in range(len(block.slots) - 1, -1, -1) if 2 * k >= key and isinstance(block.slots[k].main, _Loop)]
+            candidates = [
+                k for k in range(len(block.slots) - 1, -1, -1) if 2 * k >= key and isinstance(block.slots[k].main, _Loop)
+            ]
             # The nearest dependence first: what is read there is still at hand.
             ordered = candidates[-1:] + candidates[: CANDIDATES - 1] if len(candidates) > CANDIDATES else candidates[::-1]
             for k in ordered:
@@ -225,6 +231,8 @@ class _Fusion:
         shared = [name for name in s.accesses if name in loop.summary.accesses]
         dependent = [b for b in shared if b in loop.summary.writes or b in s.writes]
         if n != m:
+            if not around and self.target == "cpu" and min(n, m) < TASKS and self.loses(loop, stmt, s, dependent):
+                return self.decided(stmt, loop, False, f"{max(n, m)} tasks would have to run as {min(n, m)}")
             step = self.ratio(loop.head, loop.summary, stmt, s, dependent)
             if not dependent or step is None:
                 return self.decided(stmt, loop, False, f"extents {m} and {n} differ")
@@ -277,6 +285,19 @@ class _Fusion:
         return None
 
     @staticmethod
+    def loses(loop: _Loop, stmt: For, s: Summary, dependent: list[str]) -> bool:
+        """Whether what a nest shares with a loop of few iterations is not worth running as few tasks as that.
+
+        Contractions are worth their own tasks. So is a nest that mostly moves other memory, such as the derivative of pooling, which
+        writes more than it reads: the nest that reads that has a better use for it.
+        """
+        if not loop.summary.calls:
+            return False
+        trips = elements(stmt)  # of a stack of arrays, a step of a loop touches one
+        sizes = {b.name: min(b.size, trips) * b.dtype.itemsize for b in _buffers(stmt)}
+        return s.calls or SHARE * sum(sizes.get(name, 0) for name in dependent) < sum(sizes.values())
+
+    @staticmethod
     def renamed(a: Access, old: Var, new: Var) -> Access:
         """An access with the loop variable `old` called `new`."""
         if old not in a.form.terms:
@@ -312,9 +333,12 @@ class _Fusion:
         return fused
 
 
+def _buffers(stmt: For) -> set[Buffer]:
+    """What a nest loads and stores, each as a vector."""
+    return {flat(x.buffer) for x in loads((stmt,))} | {flat(x.buffer) for x in stores((stmt,))}
+
+
 def _width(accesses: list[Access], v: Var) -> int:
     """The coefficient of `v` in all the accesses, or 0 where they differ."""
     found = {a.form.terms.get(v, 0) for a in accesses}
     return found.pop() if len(found) == 1 else 0
-
-

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from fdl.tracer.ir import Program
+from fdl.tracer.ir import Program, Type
 from fdl.tracer.passes.complex import real_program
 
 from .check import check
@@ -40,10 +40,22 @@ def pipeline(program: Program, target: Target = "cpu", *, checked: bool = False)
 
 
 def reusing(
-    program: Program, donated: Sequence[int], target: Target = "cpu", *, checked: bool = False
+    program: Program,
+    donated: Sequence[int],
+    target: Target = "cpu",
+    *,
+    types: tuple[Sequence[Type], Sequence[Type]] | None = None,
+    checked: bool = False,
 ) -> tuple[Routine, Plan, Reuse]:
-    """As `pipeline`, and which outputs take over the memory of which of the inputs `donated`, by number."""
-    routine, reuse = reused(stages(program, target, checked=checked)[-1], donated)
+    """As `pipeline`, and which outputs take over the memory of which of the inputs `donated`, by number.
+
+    Args:
+        types: of the inputs and outputs, where complex ones are pairs of reals in `program` by now.
+    """
+    routine = stages(program, target, checked=checked)[-1]
+    ins, outs = types or (program.in_types, program.out_types)
+    arguments = zip((*routine.inputs, *routine.outputs), (*ins, *outs), strict=True)
+    routine, reuse = reused(routine, donated, {b.name: (t.dtype, t.shape) for b, t in arguments})
     if checked:
         check(routine)
     return routine, plan(routine, reuse.notes), reuse

@@ -38,26 +38,30 @@ class Reuse:
     notes: tuple[str, ...] = ()
 
 
-def reused(routine: Routine, donated: Sequence[int]) -> tuple[Routine, Reuse]:
+Kinds = Mapping[str, object]
+"""The type that the user sees of each argument, by its name: a routine has complex numbers as pairs, in arrays that real ones fit."""
+
+
+def reused(routine: Routine, donated: Sequence[int], kinds: Kinds) -> tuple[Routine, Reuse]:
     """The routine with readers moved and copies dropped, and which of its outputs take over which of the `donated` inputs."""
     if not donated:
         return routine, Reuse()
     inputs = [routine.inputs[k] for k in donated]
-    fitting = {(b.dtype, b.shape) for b in inputs}
-    outputs = [b for b in routine.outputs if (b.dtype, b.shape) in fitting]
+    fitting = {kinds[b.name] for b in inputs}
+    outputs = [b for b in routine.outputs if kinds[b.name] in fitting]
     order = _Order(routine)
-    _readers_first(order, outputs, inputs)
-    pairs = _matched(outputs, inputs, order)
+    _readers_first(order, outputs, inputs, kinds)
+    pairs = _matched(outputs, inputs, order, kinds)
     body = order.body
     for out, source in pairs.items():
         body = _without_copy(body, out, source, order)
     number = {b.name: k for k, b in enumerate(routine.inputs)}
     place = {b.name: k for k, b in enumerate(routine.outputs)}
     over = {place[out]: number[source] for out, source in pairs.items()}
-    return replace(routine, body=body), Reuse(over, _notes(inputs, outputs, pairs, order))
+    return replace(routine, body=body), Reuse(over, _notes(inputs, outputs, pairs, kinds))
 
 
-def _notes(inputs: list[Buffer], outputs: list[Buffer], pairs: dict[str, str], order: _Order) -> tuple[str, ...]:
+def _notes(inputs: list[Buffer], outputs: list[Buffer], pairs: dict[str, str], kinds: Kinds) -> tuple[str, ...]:
     taken = {source: out for out, source in pairs.items()}
     notes = []
     for b in inputs:
@@ -65,7 +69,7 @@ def _notes(inputs: list[Buffer], outputs: list[Buffer], pairs: dict[str, str], o
         if b.name in taken:
             notes.append(f"{taken[b.name]} takes over the memory of {b.name}, {kind}: {b.nbytes} bytes")
             continue
-        alike = [o for o in outputs if (o.dtype, o.shape) == (b.dtype, b.shape)]
+        alike = [o for o in outputs if kinds[o.name] == kinds[b.name]]
         free_ones = [o.name for o in alike if o.name not in pairs]
         if not alike:
             why = "no output has its type"
@@ -176,7 +180,7 @@ def _splits(body: Block) -> list[tuple[Var, Var, int, Var]]:
 # --- which output takes over which input ----------------------------------------------------------
 
 
-def _matched(outputs: list[Buffer], inputs: list[Buffer], order: _Order) -> dict[str, str]:
+def _matched(outputs: list[Buffer], inputs: list[Buffer], order: _Order, kinds: Kinds) -> dict[str, str]:
     """As many pairs output → input as there can be, by augmenting paths.
 
     Preferred are those read and written by one statement, then those that stand at the same place among their like.
@@ -184,10 +188,10 @@ def _matched(outputs: list[Buffer], inputs: list[Buffer], order: _Order) -> dict
     choices: dict[str, list[str]] = {}
     seen_of: dict[object, int] = {}
     for out in outputs:
-        kind = (out.dtype, out.shape)
+        kind = kinds[out.name]
         place = seen_of[kind] = seen_of.get(kind, -1) + 1
         ranked = []
-        for k, source in enumerate(b for b in inputs if (b.dtype, b.shape) == kind):
+        for k, source in enumerate(b for b in inputs if kinds[b.name] == kind):
             if order.precedes(order.body, source.name, out.name):
                 last, first = order.meeting(order.body, source.name, out.name)
                 ranked.append((first - last, abs(k - place), source.name))
@@ -211,7 +215,7 @@ def _matched(outputs: list[Buffer], inputs: list[Buffer], order: _Order) -> dict
 # --- readers that are late by chance --------------------------------------------------------------
 
 
-def _readers_first(order: _Order, outputs: list[Buffer], inputs: list[Buffer]) -> None:
+def _readers_first(order: _Order, outputs: list[Buffer], inputs: list[Buffer], kinds: Kinds) -> None:
     """Moves statements that read a donated input before its update, where nothing forbids it.
 
     The update is the statement that first writes an output and computes it from the input, element by element.
@@ -220,7 +224,7 @@ def _readers_first(order: _Order, outputs: list[Buffer], inputs: list[Buffer]) -
     for out in outputs:
         update = next((s for s in order.body if out.name in order.touches(s)[1]), None)
         if update is not None:
-            alike = [b.name for b in inputs if (b.dtype, b.shape) == (out.dtype, out.shape)]
+            alike = [b.name for b in inputs if kinds[b.name] == kinds[out.name]]
             read = order.touches(update)[0]
             partners[out.name] = [name for name in alike if name in read and order.precedes((update,), name, out.name)]
     updated = {out for out, found in partners.items() if found}

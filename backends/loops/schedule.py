@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from .access import extent_of, is_independent, position
 from .build import Names, names_in, ranges_in, substitute_in
 from .collapse import collapsed, split
+from .columns import by_rows
 from .crossing import blocked
 from .ir import (
     INDEX,
@@ -45,11 +46,12 @@ from .ir import (
     values_of,
     walk,
 )
+from .narrow import widened
 from .values import Interval, bounds
 
-PARALLEL_COST = 30_000
+PARALLEL_COST = 25_000
 """Scalar operations from which a nest is run on several threads: about ten times what waking them costs."""
-CHUNK_COST = 40_000
+CHUNK_COST = 15_000
 """The cost of a chunk of a vector loop."""
 CHUNKS = 64
 """The most chunks."""
@@ -108,8 +110,10 @@ class _Scheduler:
                 case For():
                     loop = collapsed(stmt, self.names)
                     assert isinstance(loop, For)
-                    self.ranges = ranges_in((loop,), self.ranges)
-                    result.extend((loop,) if self.target == "cuda" else self.cpu(loop))
+                    wide = (loop,) if self.target == "cuda" else widened(loop, self.names, self.note)
+                    self.ranges = ranges_in(wide, self.ranges)
+                    for part in wide:
+                        result.extend(self.cpu(part) if self.target != "cuda" and isinstance(part, For) else (part,))
                 case _:
                     result.append(stmt)
         return tuple(result)
@@ -154,7 +158,9 @@ class _Scheduler:
         assert isinstance(inner, For)
         costs[inner.var] = costs[loop.var]
         self.note(cut.var, loop.var)
-        return For(cut.var, cut.extent, (self.kinds(inner, costs),), "parallel")
+        columns = self.kinds(inner, costs)
+        rows = by_rows(columns, step, self.names) if columns.kind == "vector" else None
+        return For(cut.var, cut.extent, rows or (columns,), "parallel")
 
     def partial(self, loop: For, costs: dict[Var, _Costs], total: float, n: int) -> tuple[Stmt, ...]:
         """A reduction over everything: chunks reduce to partial results in parallel, which are then combined in order."""
@@ -181,7 +187,9 @@ class _Scheduler:
             before.append(Alloc(buffer))
             body.append(Store(buffer, (cut.var,), part.result))
             x = Load(buffer, (p,))
-            combine.append(Carry(outer.var, outer.init, Op(outer.combine or "", (outer.var, x), x.dtype), outer.result, outer.combine))
+            combine.append(
+                Carry(outer.var, outer.init, Op(outer.combine or "", (outer.var, x), x.dtype), outer.result, outer.combine)
+            )
         together = For(p, Const(count, INDEX), (), "serial", tuple(combine))
         return (*before, For(cut.var, cut.extent, tuple(body), "parallel"), together)
 
@@ -217,12 +225,14 @@ class _Scheduler:
             before.append(Alloc(buffer))
             stores.append(Store(buffer, (block, column), one.result))
             x = Load(buffer, (q, loop.var))
-            combine.append(Carry(outer.var, outer.init, Op(outer.combine or "", (outer.var, x), x.dtype), outer.result, outer.combine))
+            combine.append(
+                Carry(outer.var, outer.init, Op(outer.combine or "", (outer.var, x), x.dtype), outer.result, outer.combine)
+            )
         from_rows = For(part.var, part.extent, part.body, "serial", part.carries)
         inside = renamed(For(loop.var, loop.extent, (from_rows, *stores), "vector"), loop.var, column)
         together = For(q, Const(count, INDEX), (), "serial", tuple(combine))
         final = For(loop.var, loop.extent, (together, *(s for s in loop.body if s is not rows)), "vector")
-        return (*before, For(block, Const(count, INDEX), (inside,), "parallel"), final)
+        return (*before, For(block, Const(count, INDEX), by_rows(inside, n, self.names) or (inside,), "parallel"), final)
 
     def flattened(self, loop: For) -> For:
         """A parallel loop of few iterations around another independent loop and nothing else: one parallel loop over both."""
@@ -287,7 +297,7 @@ class _Scheduler:
             case "conv_filter_grad":
                 return product(sizes[2]) * product(sizes[0][:-1]) / LANES
             case "sort":
-                return product(sizes[0]) * 40
+                return product(sizes[-1]) * 10
             case "lapack":
                 return float(dict(call.attrs)["flops"])  # type: ignore[arg-type]
             case _:
@@ -313,7 +323,9 @@ class _Scheduler:
         share = 1 / max(1, min(LANES, n))
         if n < 3:
             return runs * 1e9
-        return self._vector_block(loop.body, loop.var, runs, share) + sum(operations(c.next) for c in loop.carries) * runs * share
+        return (
+            self._vector_block(loop.body, loop.var, runs, share) + sum(operations(c.next) for c in loop.carries) * runs * share
+        )
 
     def _vector_block(self, block: tuple[Stmt, ...], v: Var, times: float, share: float) -> float:
         total = 0.0
@@ -421,4 +433,3 @@ def renamed(loop: For, old: Var, new: Var) -> For:
     found = substitute_in((loop,), {old: new})[0]
     assert isinstance(found, For)
     return found
-

@@ -11,19 +11,23 @@ conv                      Y[R,Q..,O] ← X[H,W..,C], F[K..,C/g,O]   rows row0.. 
 conv_input_grad           X[R,W..,C] ← Y[P,Q..,O], F[K..,C/g,O]   rows row0.. of its transpose in X
 conv_filter_grad          F[K..,C/g,O] ← X[n,H,W..,C], Y[n,P..,O] its transpose in F, (+)= over n images
 transpose                 Y[..] ← X[..]                           a copy between windows of one shape
-sort                      n windows ← n windows of one length     stable ascending sort by the first `num_keys` of them
+running                   Y[m,n] ← X[m,n], S[m]                   running totals along rows by `op`, that start from S
+sort                      k windows ← k windows of one length     stable ascending sort by the first `num_keys` of them
 lapack                    windows ← the same windows, and others  the routine of a library, which changes the outputs in place
 ========================= ======================================= ==========================================================
 
 Attributes: `accumulate` (matmul, conv_filter_grad) adds to the output instead of overwriting it; convolutions have `strides`,
 `padding` ((low, high), ..), `lhs_dilation`, `rhs_dilation` (one entry for each spatial axis) and `groups`; the gradients
-have those of the convolution that they belong to.  `sort` has `num_keys`.  A convolution relates positions along each axis by ::
+have those of the convolution that they belong to.  A convolution relates positions along each axis by ::
 
     output * stride + tap * rhs_dilation - padding_low == input * lhs_dilation
 
-`lapack` has `routine`, `arguments` (see `fdl.backends.lapack`) and `flops`, an estimate.  Only CPUs run it, and the
-interpreter, which calls
-the same function.
+`sort` has windows of one row [n], or of several [m, n], which are sorted each by itself; outputs of fewer elements hold the first ones.
+It has `num_keys`, `plain` where no element is NaN or -0, and, where the length of a row is not known, the `most` that it can be
+and `about` what it will be.  `running` has `op` (add, mul, max or min) and `reverse`; totals of a row may be regrouped.
+
+`lapack` has `routine`, `arguments` (see `fdl.backends.lapack`) and `flops`, an estimate.  Only CPUs run it, and the interpreter,
+which calls the same function.
 
 float16 and bfloat16 products accumulate in float32.  In a sort NaN comes last, and -0 equals +0.
 
@@ -86,7 +90,12 @@ def _matmul(call: Call) -> Block:
     dtype = _sum_dtype(c.buffer.dtype)
     i, j, k = var("row"), var("col"), var("depth")
     start = convert(_get(c, (i, j)), dtype) if _attr(call, "accumulate", False) else const(0, dtype)
-    product = op("mul", convert(_get(a, (i, k)), dtype), convert(_get(b, (k, j)), dtype))
+    if len(b.shape) == 3:  # packed in panels of columns
+        width = b.shape[2]
+        right = _get(b, (op("div", j, width), k, op("rem", j, width)))
+    else:
+        right = _get(b, (k, j))
+    product = op("mul", convert(_get(a, (i, k)), dtype), convert(right, dtype))
     total, block = _summed([(k, a.shape[1], (), "serial")], product, start)
     block = (*block, _put(c, (i, j), convert(total, c.buffer.dtype)))
     # Vectors run along the axis that is contiguous in C.
@@ -311,40 +320,59 @@ def _sort(call: Call) -> Block:
 
     Each pass goes from one set of windows to the other, so the elements of a pass are independent of each other.
     """
-    outputs, inputs = call.outputs, call.inputs
-    length = outputs[0].shape[0]
-    if not isinstance(length, Const):
-        raise TypeError("`sort` needs a constant length: its scratch is as long as a row")
-    n = int(length.value)
+    if len(call.inputs[0].shape) == 1:
+        return _sort_row(call.outputs, call.inputs, call)
+    row = var("row")
+
+    def one(r: Ref) -> Ref:
+        return Ref(r.buffer, add(r.offset, mul(row, r.strides[0])), r.shape[1:], r.strides[1:])
+
+    return loops((row,), call.inputs[0].shape[:1], _sort_row(tuple(map(one, call.outputs)), tuple(map(one, call.inputs)), call))
+
+
+def _sort_row(outputs: tuple[Ref, ...], inputs: tuple[Ref, ...], call: Call) -> Block:
+    (length,), (kept,) = inputs[0].shape, outputs[0].shape
+    most = _attr(call, "most", int(length.value) if isinstance(length, Const) else None)
+    if not isinstance(most, int):
+        raise TypeError("`sort` needs a constant length or the attribute `most`: its scratch is as long as a row")
     num_keys = int(_attr(call, "num_keys", 1))  # type: ignore[call-overload]
-    scratch = tuple(
-        Ref(Buffer(f"merged{i}", r.buffer.dtype, (max(n, 1),), "local"), index(0), (length,), (1,))
-        for i, r in enumerate(outputs)
-    )
+
+    def scratch(stem: str) -> tuple[Ref, ...]:
+        shape = (max(most, 1),)
+        return tuple(
+            Ref(Buffer(f"{stem}{i}", r.buffer.dtype, shape, "local"), index(0), (length,), (1,)) for i, r in enumerate(inputs)
+        )
+
+    here, there = scratch("merged"), outputs if kept == length else scratch("other")
+    block: Block = tuple(Alloc(r.buffer) for r in (here if there is outputs else (*here, *there)))
     i = var("copied")
-    # An odd number of passes would end in the scratch: start there instead.
-    widths = [1 << p for p in range(max(n - 1, 0).bit_length())]
-    current, other = (outputs, scratch) if len(widths) % 2 == 0 else (scratch, outputs)
-    block: Block = tuple(Alloc(r.buffer) for r in scratch)
+    # After an odd number of passes what is sorted is in the other place: end in the outputs, or near them.
+    widths = [1 << p for p in range(max(most - 1, 0).bit_length())]
+    current, other = (there, here) if len(widths) % 2 == 0 else (here, there)
     copies = tuple(_put(to, (i,), _get(source, (i,))) for to, source in zip(current, inputs, strict=True) if to != source)
     if copies:
         block += loops((i,), (length,), copies, "vector")
     for width in widths:
-        block += _merge_pass(current, other, n, width, num_keys)
+        block += _merge_pass(current, other, length, width, num_keys)
         current, other = other, current
-    return block
+    if current is outputs:
+        return block
+    i = var("kept")
+    return block + loops(
+        (i,), (kept,), tuple(_put(to, (i,), _get(r, (i,))) for to, r in zip(outputs, current, strict=True)), "vector"
+    )
 
 
-def _merge_pass(source: Sequence[Ref], to: Sequence[Ref], n: int, width: int, num_keys: int) -> Block:
+def _merge_pass(source: Sequence[Ref], to: Sequence[Ref], n: Value, width: int, num_keys: int) -> Block:
     """Merge each pair of sorted runs of `width` elements of `source` into a run of `to`."""
     i, low, high, step = var(f"element{width}"), var(f"low{width}"), var(f"high{width}"), var(f"step{width}")
     first = mul(floordiv(i, width), width)  # of the element's own run
     on_left = op("eq", op("rem", floordiv(i, width), index(2)), index(0))
     sibling = select(on_left, add(first, width), sub(first, width))
-    start, stop = op("min", sibling, index(n)), op("min", add(sibling, width), index(n))
+    start, stop = op("min", sibling, n), op("min", add(sibling, width), n)
     keys = [_get(r, (i,)) for r in source[:num_keys]]
     middle = Op("div", (add(low, high), index(2)), low.dtype)
-    probe = [_get(r, (op("min", middle, index(n - 1)),)) for r in source[:num_keys]]
+    probe = [_get(r, (op("min", middle, sub(n, 1)),)) for r in source[:num_keys]]
     # Ties go to the left run: an element of the right one has the equal elements of the left one before it.
     goes = select(on_left, _precedes(probe, keys), op("not", _precedes(keys, probe)))
     searching = op("lt", low, high)
@@ -358,7 +386,22 @@ def _merge_pass(source: Sequence[Ref], to: Sequence[Ref], n: int, width: int, nu
     )  # fmt: skip
     # On the left: first + (i - first) + (found - start of the right run). On the right: the same, from the left run's start.
     place = select(on_left, sub(add(i, found), start), add(sub(i, first), found))
-    return (For(i, index(n), (search, *(_put(t, (place,), _get(s, (i,))) for t, s in zip(to, source, strict=True)))),)
+    return (For(i, n, (search, *(_put(t, (place,), _get(s, (i,))) for t, s in zip(to, source, strict=True)))),)
+
+
+# --- running totals ---------------------------------------------------------------------------------
+
+
+def _running(call: Call) -> Block:
+    """Y[i, k] = op(.., op(op(S[i], X[i, 0]), X[i, 1]) .., X[i, k]); with `reverse` from the end of the row."""
+    (y,), (x, first) = call.outputs, call.inputs
+    dtype, (rows, n) = y.buffer.dtype, x.shape
+    i, step = var("row"), var("step")
+    k = sub(sub(n, 1), step) if _attr(call, "reverse") else step
+    before, here, after = var("before", dtype), var("here", dtype), var("after", dtype)
+    total = op(str(_attr(call, "op")), before, _get(x, (i, k)))
+    row = For(step, n, (Let(here, total), _put(y, (i, k), here)), "serial", (Carry(before, _get(first, (i,)), here, after),))
+    return loops((i,), (rows,), (row,))
 
 
 def _lapack_body(call: Call) -> tuple[Stmt, ...]:
@@ -378,6 +421,7 @@ TILES: dict[str, Tile] = {
         "conv_input_grad": _conv_input_grad,
         "conv_filter_grad": _conv_filter_grad,
         "transpose": _transpose,
+        "running": _running,
         "sort": _sort,
     }.items()
 } | {"lapack": Tile("lapack", _lapack_body, _lapack)}

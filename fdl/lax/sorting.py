@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fdl.numpy.promote import asarray
-from fdl.tracer import dtypes
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import order
-from fdl.tracer.ops import shape as s
 
 from .operands import axis as axis_of
 from .operands import check_kind, operand
@@ -74,15 +71,7 @@ def _extreme(name: str, operand: Any, k: int, axis: int, largest: bool) -> tuple
     n = t.shape[a]
     if not 0 <= k <= n:
         raise ShapeError(f"lax.{name}: k={k} for an axis of size {n} of an operand of shape {t.shape}.{at(user_source())}")
-    places = s.iota(t.shape, dtypes.int32 if n < 2**31 else dtypes.int64, a)
-    if largest:  # sorted in reverse and read backwards, equal elements keep their order
-        x, places = s.flip(x, (a,)), s.flip(places, (a,))
-    ys = order.sort([x, places], a)
-    first = (n - k, n) if largest else (0, k)
-    values, indices = (s.slice_axis(y, a, *first) for y in ys)
-    if largest:
-        values, indices = s.flip(values, (a,)), s.flip(indices, (a,))
-    return asarray(values), asarray(indices)
+    return order.top_k(x, k, a, largest)
 
 
 def _approximate(name: str, largest: bool) -> Any:

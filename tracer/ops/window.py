@@ -21,7 +21,7 @@ from ..trace import bind
 from .convolve import Padding, conv_out_shape, dilated
 from .reduce import identity, working
 from .rules import Dims, Shape, inserted, linear, no_bool, ordered, shape_of, to_front
-from .shape import _pad_reference, pad
+from .shape import _pad_reference, broadcast, pad, reshape
 
 Params = dict[str, Any]
 
@@ -88,6 +88,8 @@ def _reduce_batch(prim: Callable[..., Any], size: int, xs: Sequence[Any], dims: 
 def _window_sum_transpose(
     ct: Any, x: Undefined, *, window: Shape, strides: Shape, padding: Padding, dilation: Shape
 ) -> tuple[Any]:
+    if all(w == s and (d == 1 or w == 1) for w, s, d in zip(window, strides, dilation, strict=True)):
+        return (_repeated(ct, x.type.shape, window, padding),)
     # x_bar[i] sums ct over the windows that hold i: windows of the same size, over ct with its elements `strides` apart.
     config = []
     for n, m, w, s, (lo, _), d in zip(x.type.shape, shape_of(ct), window, strides, padding, dilation, strict=True):
@@ -96,6 +98,20 @@ def _window_sum_transpose(
     ones = (1,) * len(window)
     spread = pad(ct, np.zeros((), type_of(ct).dtype), config)
     return (window_sum(spread, window=window, strides=ones, padding=((0, 0),) * len(window), dilation=dilation),)
+
+
+def _repeated(ct: Any, shape: Shape, window: Shape, padding: Padding) -> Any:
+    """Each element of `ct` for all elements of its window, where windows lie side by side; 0 for what is in none."""
+    windows = shape_of(ct)
+    sizes: list[int] = []
+    axes: list[int] = []
+    for m, w in zip(windows, window, strict=True):
+        axes.append(len(sizes))
+        sizes += [m, w] if w > 1 else [m]
+    whole = tuple(m * w for m, w in zip(windows, window, strict=True))
+    y = reshape(broadcast(ct, tuple(sizes), tuple(axes)), whole)
+    config = [(-lo, n + lo - m, 0) for n, m, (lo, _) in zip(shape, whole, padding, strict=True)]
+    return y if whole == shape and not any(lo for lo, _, _ in config) else pad(y, np.zeros((), type_of(ct).dtype), config)
 
 
 def _extremum_jvp(op: str, primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:

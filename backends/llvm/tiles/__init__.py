@@ -20,7 +20,8 @@ from fdl.backends.llvm.tiles.filters import write_conv_filter_grad
 from fdl.backends.llvm.tiles.lapack import write_lapack
 from fdl.backends.llvm.tiles.matmul import write_matmul
 from fdl.backends.llvm.tiles.parts import TileFunction as TileFunction
-from fdl.backends.llvm.tiles.sort import write_sort
+from fdl.backends.llvm.tiles.running import write_running
+from fdl.backends.llvm.tiles.sorting import write_sort
 from fdl.backends.llvm.tiles.transpose import write_transpose
 from fdl.backends.loops.ir import Call
 
@@ -31,6 +32,7 @@ _WRITERS: dict[str, Callable[[Call, Target], TileFunction | None]] = {
     "conv_input_grad": write_conv_input_grad,
     "conv_filter_grad": write_conv_filter_grad,
     "transpose": write_transpose,
+    "running": write_running,
     "sort": write_sort,
 }
 

@@ -86,13 +86,13 @@ class RowTile:
     skip: str
 
 
-def choose_rows(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str) -> tuple[str, str]:
+def choose_rows(code: Code, s: Simd, nv: int, rows: Sequence[int], m: str, ahead: bool = False) -> tuple[str, str]:
     """(micro-kernel, height) of the tallest of `rows`, sorted from tall to short, that m rows allow."""
-    function, height = f"@{micro_symbol(s, rows[-1], nv)}", str(rows[-1])
+    function, height = f"@{micro_symbol(s, rows[-1], nv, ahead)}", str(rows[-1])
     for r in rows[-2::-1]:
         enough = code.compare("sge", m, r)
         height = code.select(enough, "i64", r, height)
-        function = code.select(enough, "ptr", f"@{micro_symbol(s, r, nv)}", function)
+        function = code.select(enough, "ptr", f"@{micro_symbol(s, r, nv, ahead)}", function)
     return function, height
 
 

@@ -33,6 +33,7 @@ from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
     ACCUMULATE,
+    AHEAD,
     B_DEPTH,
     C_ROW,
     DEPTH,
@@ -44,6 +45,7 @@ from fdl.backends.llvm.tiles.micro import (
     simd,
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol, put_across
+from fdl.backends.llvm.tiles.packed import Operands, write_packed
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
@@ -51,6 +53,8 @@ from fdl.tracer.dtypes import bfloat16, float16
 
 DEPTH_BLOCK = 512
 """Steps of k between two visits of C: a panel of B this deep stays in the second-level cache."""
+FAR = 6 << 20
+"""Bytes over which B lies from which on it is fetched ahead: before that the hardware does as well, and the kernel is faster without."""
 
 
 # --- the driver -------------------------------------------------------------------------------------
@@ -73,12 +77,14 @@ class Driver:
     s: Simd
     pack: str | None
     """How B is packed: None (read in place), "turn" or "any"."""
-    across: bool
+    across: bool = False
     """Whether rows of C are contiguous rather than its columns: tiles are turned when they are written."""
+    ahead: bool = False
+    """Whether the next panel of B is fetched while one is in use: B, which is not packed, lies far apart."""
 
     @property
     def symbol(self) -> str:
-        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}{'_across' if self.across else ''}"
+        return f"fdl_matmul_{self.s.key}_{self.pack or 'direct'}{'_across' * self.across}{'_ahead' * self.ahead}"
 
     @property
     def needs_tile(self) -> bool:
@@ -164,6 +170,9 @@ def _panel(walk: _Walk, b: str, j: str) -> None:
     code.store("ptr", source, walk.slot)
     set_job(code, walk.job, {B_DEPTH: step})
     with row_loop(code, walk.function, walk.height, "%m") as row:
+        if driver.ahead:  # the lines of a row by turns; beyond the last panel it does not matter what they are
+            turn = code.let(f"urem i64 {code.div(code.add(row.start, row.skip), walk.height)}, {s.widest}")
+            set_job(code, walk.job, {AHEAD: code.add(code.mul(width, s.size), code.mul(turn, s.lanes * s.size))})
         a = code.mul(row.start, "%a_row")
         if driver.across:
             c = code.at(s.element, "%c", code.add(code.mul(j, "%c_col"), row.start))
@@ -208,6 +217,8 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
     if len(dtypes) != 1:
         return None
     (dtype,) = dtypes
+    if len(call.inputs[1].shape) == 3:
+        return _packed(call, simd(dtype, target))
     c, a, b = _operand("out0", call.outputs[0]), _operand("in0", call.inputs[0]), _operand("in1", call.inputs[1])
     sizes = ("%s0", "%s1", "%s3")
     if c.strides[1] != 1:
@@ -236,13 +247,23 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
         return tile(entry, codes, 0)
     if c.strides[1] != 1:
         return None
-    driver = Driver(s, way_to_pack(*b.strides), False)
+    driver = Driver(s, way_to_pack(*b.strides), ahead=b.strides[1] == 1 and (b.sizes[0] or 0) * b.strides[0] * s.size >= FAR)
     if driver.pack == "turn" and prefers_across(m, a.sizes[1], a.strides[1]):
-        driver = Driver(s, "turn", True)
+        driver = Driver(s, "turn", across=True)
         c, a, b = c.turned, b.turned, a.turned
         m, n = n, m
         extents[:2] = extents[1::-1]
     return _tiled(driver, (c, a, b), (m, n), extents, accumulate, params)
+
+
+def _packed(call: Call, s: Simd | None) -> TileFunction | None:
+    """The matmul of a call whose B is packed."""
+    c, a = _operand("out0", call.outputs[0]), _operand("in0", call.inputs[0])
+    if s is None or c.strides[1] != 1:
+        return None
+    params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1"), *(("i64", f"s{i}") for i in range(7))]
+    accumulate = bool(dict(call.attrs).get("accumulate", False))
+    return write_packed(s, Operands(c.strides[0], a.strides, c.sizes[0], accumulate), ("%s0", "%s1", "%s3"), params)
 
 
 def _tiled(
@@ -261,7 +282,7 @@ def _tiled(
     entry = Code(digest("matmul", driver, names, extents, strides, rows), params)
     kernels = entry.let(f"alloca [{2 * s.widest} x i64], align 16")
     for nv in s.rows:
-        function, height = choose_rows(entry, s, nv, rows[nv], extents[0][1]) if nv in rows else ("null", "1")
+        function, height = choose_rows(entry, s, nv, rows[nv], extents[0][1], driver.ahead) if nv in rows else ("null", "1")
         slot = entry.at("i64", kernels, 2 * (s.widest - nv))
         entry.store("ptr", function, slot)
         entry.store("i64", height, entry.at("i64", slot, 1))
@@ -270,7 +291,7 @@ def _tiled(
         f"@{driver.symbol}", ("ptr", "%scratch"), ("ptr", panel), ("ptr", kernels), *(("ptr", name) for name in names),
         *extents, *(("i64", stride) for stride in strides),
     )  # fmt: skip
-    micros = [micro_kernel(s, height, nv) for nv, heights in rows.items() for height in heights]
+    micros = [micro_kernel(s, height, nv, driver.ahead) for nv, heights in rows.items() for height in heights]
     return tile(entry, [*micros, *driver.codes()], tile_bytes + panel_bytes)
 
 

@@ -26,7 +26,7 @@ from fdl.backends.llvm.tiles.text import Code
 from fdl.tracer.dtypes import SHORT, DType, float32, float64
 
 # Words of a job, the part of a micro-kernel's arguments that its driver sets once for many tiles.
-LIST, SEGMENTS, DEPTH, A_ROW, A_DEPTH, B_DEPTH, C_ROW, ACCUMULATE, JOB_WORDS = range(9)
+LIST, SEGMENTS, DEPTH, A_ROW, A_DEPTH, B_DEPTH, C_ROW, ACCUMULATE, AHEAD, JOB_WORDS = range(10)
 
 MICRO_PARAMS = (("ptr", "job"), ("i64", "a_offset"), ("i64", "b_offset"), ("ptr", "c"), ("i64", "cols"), ("i64", "skip"))
 
@@ -147,13 +147,17 @@ def unroll(mr: int, nv: int) -> int:
     return 1 if mr * nv >= 7 else 2 if mr * nv >= 4 else 4
 
 
-def micro_symbol(s: Simd, mr: int, nv: int) -> str:
-    return f"fdl_micro_{s.key}_{mr}x{nv}"
+def micro_symbol(s: Simd, mr: int, nv: int, ahead: bool = False) -> str:
+    return f"fdl_micro_{s.key}_{mr}x{nv}{'_ahead' if ahead else ''}"
 
 
-def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
-    """The micro-kernel `void (job, a_offset, b_offset, c, cols, skip)`; offsets in elements."""
-    code = Code(micro_symbol(s, mr, nv), MICRO_PARAMS)
+def micro_kernel(s: Simd, mr: int, nv: int, ahead: bool = False) -> Code:
+    """The micro-kernel `void (job, a_offset, b_offset, c, cols, skip)`; offsets in elements.
+
+    With `ahead` it fetches C into the cache before the sums, and meanwhile, for each row of B, the line AHEAD
+    bytes after it.
+    """
+    code = Code(micro_symbol(s, mr, nv, ahead), MICRO_PARAMS)
 
     def word(number: int) -> str:
         return code.load("i64", code.at("i64", "%job", number))
@@ -178,6 +182,9 @@ def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
         return out
 
     many = code.mul(code.div(depth, ku), ku)
+    distance = word(AHEAD) if ahead else ""
+    if ahead:
+        fetch_tile(code, s, mr, nv, c_row)
     with code.loop(segments, zeros * ku) as outer:
         entry = code.at("ptr", table, code.mul(outer.index, 2))
         a = code.at(s.element, code.load("ptr", entry), "%a_offset")
@@ -185,6 +192,8 @@ def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
         pointers = [("ptr", code.at(s.element, a, start)) for start in starts]
         with code.loop(many, [*((s.vector, v) for v in outer.values), *pointers, ("ptr", b)], step=ku) as inner:
             sums, bases, b = inner.values[: mr * nv * ku], inner.values[mr * nv * ku : -1], inner.values[-1]
+            if ahead:
+                fetch(code, code.at("i8", b, distance), 2)
             new = []
             for u in range(ku):
                 new += step(bases, b, sums[u * mr * nv : (u + 1) * mr * nv])
@@ -207,11 +216,25 @@ def micro_kernel(s: Simd, mr: int, nv: int) -> Code:
     while len(sums) > mr * nv:
         half = len(sums) // 2
         sums = [code.let(f"fadd {s.vector} {x}, {y}") for x, y in zip(sums[:half], sums[half:], strict=True)]
-    _write_tile(code, s, mr, nv, sums, c_row, word(ACCUMULATE), mask)
+    write_tile(code, s, mr, nv, sums, c_row, word(ACCUMULATE), mask)
     return code
 
 
-def _write_tile(code: Code, s: Simd, mr: int, nv: int, sums: list[str], c_row: str, accumulate: str, mask: str | None) -> None:
+def fetch(code: Code, address: str, level: int, write: bool = False) -> None:
+    """Ask for the line at `address`, in the cache of that level (1 or 2)."""
+    code.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    code.emit(f"call void @llvm.prefetch.p0(ptr {address}, i32 {int(write)}, i32 {4 - level}, i32 1)")
+
+
+def fetch_tile(code: Code, s: Simd, mr: int, nv: int, c_row: str) -> None:
+    """Ask for the lines of the tile at %c, which is written when the sums are ready."""
+    for i in range(mr):
+        row = code.at(s.element, "%c", code.mul(c_row, i))
+        for j in range(nv):
+            fetch(code, code.at(s.element, row, j * s.lanes), 1, True)
+
+
+def write_tile(code: Code, s: Simd, mr: int, nv: int, sums: list[str], c_row: str, accumulate: str, mask: str | None) -> None:
     """Store the tile, added to what is there when `accumulate`; rows below %skip are left alone."""
     rows = [code.at(s.element, "%c", code.mul(c_row, i)) for i in range(mr)]
     cells = [(code.at(s.element, rows[i], j * s.lanes), mask if j == nv - 1 else None) for i in range(mr) for j in range(nv)]

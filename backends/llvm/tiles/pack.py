@@ -58,6 +58,55 @@ def _turn(code: Code, s: Simd) -> None:
         _any(code, s, whole)
 
 
+# --- rows of A --------------------------------------------------------------------------------------
+
+ROWS_PARAMS = (("ptr", "out"), ("ptr", "a"), ("i64", "depth"), ("i64", "a_row"), ("i64", "a_k"))
+
+
+def pack_rows_symbol(s: Simd, way: str, height: int) -> str:
+    return f"fdl_pack_rows_{way}_{s.key}_{height}"
+
+
+def pack_rows(s: Simd, way: str, height: int) -> Code:
+    """`void (out, a, depth, a_row, a_k)`: out[k * height + i] = a[i * a_row + k * a_k] for k < depth, i < height.
+
+    `way` says what is contiguous: "turn" k, "rows" the rows (for targets with masks), "any" nothing.  Whole vectors are stored in the
+    order of k: what one writes beyond the tile's height the next one overwrites, and what follows the tile is overwritten by up to
+    `lanes` rows.
+    """
+    code = Code(pack_rows_symbol(s, way, height), ROWS_PARAMS)
+    n = s.lanes
+    groups = range(0, height, n)
+    if way == "rows":
+        masks = [mask_below(code, s, str(height - group)) for group in groups]
+        with code.loop("%depth") as k:
+            source = code.at(s.element, "%a", code.mul(k.index, "%a_k"))
+            to = code.at(s.element, "%out", code.mul(k.index, height))
+            for group, inside in zip(groups, masks, strict=True):
+                store(code, s, load(code, s, code.at(s.element, source, group), inside), code.at(s.element, to, group))
+        return code
+    whole = "0"
+    if way == "turn":
+        whole = "%depth" if s.masked else code.mul(code.div("%depth", n), n)
+        rows = [code.at(s.element, "%a", code.mul(min(i, height - 1), "%a_row")) for i in range(len(groups) * n)]
+        with code.loop(whole, step=n) as k:
+            mask = mask_below(code, s, code.sub("%depth", k.index)) if s.masked else None
+            squares = [
+                transposed(code, s, [load(code, s, code.at(s.element, row, k.index), mask) for row in rows[g : g + n]])
+                for g in groups
+            ]
+            for i in range(n):
+                to = code.at(s.element, "%out", code.mul(code.add(k.index, i), height))
+                for group, columns in zip(groups, squares, strict=True):
+                    store(code, s, columns[i], code.at(s.element, to, group))
+    with code.loop("%depth", start=whole) as k:
+        source, to = code.mul(k.index, "%a_k"), code.at(s.element, "%out", code.mul(k.index, height))
+        for i in range(height):
+            x = code.load(s.element, code.at(s.element, "%a", code.add(source, code.mul(i, "%a_row"))))
+            code.store(s.element, x, code.at(s.element, to, i))
+    return code
+
+
 # --- the way back -----------------------------------------------------------------------------------
 
 PUT_PARAMS = (

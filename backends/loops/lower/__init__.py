@@ -23,8 +23,9 @@ from fdl.tracer.passes.expand import expand
 
 from .context import LoweringError as LoweringError
 from .context import Place, Scope, Unit, native
-from .contract import build_conv, build_conv_filter_grad, build_conv_input_grad, build_dot
+from .contract import build_dot, build_sum
 from .control import build_callback, build_cond, build_scan, build_while
+from .convolve import build_conv, build_conv_filter_grad, build_conv_input_grad
 from .copies import build_transpose
 from .indexing import build_dynamic_update_slice, build_gather, build_scatter
 from .inline import callback_equations as callback_equations
@@ -32,11 +33,13 @@ from .inline import host_function as host_function
 from .inline import inlined
 from .lapack import build_lapack
 from .nests import build_concatenate, build_pad, build_reduction, build_stored, unknown
-from .order import build_arg_extremum, build_cumulative, build_sort
+from .order import build_arg_extremum, build_cumulative
+from .sorting import build_sort, build_top_k
 from .uses import analyse, is_alias, padded_in_pieces
 from .windows import build_window_reduce, build_window_scatter, build_window_select
 
 Builder = Callable[[Scope, Equation], None]
+
 
 def _scan(scope: Scope, e: Equation) -> None:
     build_scan(write_program, scope, e)
@@ -72,6 +75,7 @@ BUILDERS: dict[str, Builder] = {
     "scan": _scan,
     "scatter": build_scatter,
     "sort": build_sort,
+    "top_k": build_top_k,
     "transpose": build_transpose,
     "while": _while,
     "window_max": build_window_reduce,
@@ -119,7 +123,7 @@ def lower(program: Program, target: str = "cpu") -> Routine:
     consts = _arguments("const", program.constants, "const")
     outputs = _arguments("out", program.outputs, "output")
     unit = Unit(Names({b.name for b in (*inputs, *consts, *outputs)}), slots=slots, target=target)
-    scope = Scope(unit, analyse(program))
+    scope = Scope(unit, analyse(program, () if target == "cpu" else None))
     for v, b in zip((*program.inputs, *program.constants), (*inputs, *consts), strict=True):
         scope.places[v] = Place(b)
     write_program(scope, program, [Place(b) for b in outputs])
@@ -139,6 +143,9 @@ def _arguments(stem: str, atoms: Sequence[Atom], space: Space) -> tuple[Buffer, 
 def write_program(scope: Scope, program: Program, results: Sequence[Place]) -> None:
     """Writes the equations of a program whose inputs are in `scope`, and puts its outputs at `results`."""
     scope.wanted |= _wanted(program, results)
+    for v, found in reversed(scope.uses.sums.made.items()):
+        if v in scope.wanted and found.base not in scope.places:
+            scope.wanted.setdefault(found.base, scope.wanted[v])
     for number, e in enumerate(program.equations):
         scope.equation, scope.position = e, number
         write_equation(scope, e)
@@ -162,6 +169,11 @@ def write_equation(scope: Scope, e: Equation) -> None:
 
 def _write(scope: Scope, e: Equation) -> None:
     v = e.outputs[0] if len(e.outputs) == 1 else None
+    if v in scope.uses.sums.deferred:
+        return
+    if v in scope.uses.sums.made:
+        build_sum(scope, e)
+        return
     if v is None or v not in scope.uses.lazy:
         builder_of(e)(scope, e)
         return

@@ -12,7 +12,7 @@ May be imported by: the builders of this package.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from fdl.backends.loops.build import Names, flat
@@ -131,6 +131,12 @@ class Scope:
         """Where a variable that is still to be computed has to end."""
         self.owned: set[str] = set()
         """The buffers of this scope that may be written over once their value is dead."""
+        self.outer: Scope | None = None
+        """The scope of the loop that this block is the body of."""
+        self.invariant: set[str] = set()
+        """Buffers of the outer scope that do not change while the loop runs."""
+        self.packed: dict[Hashable, Buffer] = {}
+        """The operands that were packed for loops of this scope."""
         self.equation: Equation | None = None
         self.position = 0
 

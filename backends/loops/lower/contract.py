@@ -1,6 +1,6 @@
-"""Builders for contractions: dot_general and the convolution family, as loops around tile kernels.
+"""The builder of dot_general, as loops around a tile kernel.
 
-A kernel's call works on one thread; the loops around it, over batches, images and panels of the output, are what runs in parallel.
+A kernel's call works on one thread; the loops around it, over batches and panels of the output, are what runs in parallel.
 How an output is cut depends on its shape alone, so that results are the same on any number of threads.  Consumers are fused
 into the panel loop later (`fuse`), which is why the cut is by rows wherever there are enough of them.
 
@@ -12,35 +12,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fdl.backends.loops.ir import BOOL, INDEX, Call, Const, Ref, Value
+from fdl.backends.loops.ir import INDEX, Call, Const, Ref, Value
 from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, convert, mul, op
-from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
-from .nests import sum_partials
-from .panels import GRAIN, PARTS, TASKS, Cut, cut, panels, parts
+from .nests import build_stored
+from .packing import Around, Operand, packed_operand
+from .panels import TASKS, Cut, panels
+from .sums import is_kernel
 from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
-
-TINY = 512
-"""Multiply-adds up to which a contraction is written as loops, which fuse."""
 
 # --- dot_general ----------------------------------------------------------------------------------
 
 
-def build_dot(scope: Scope, e: Equation) -> None:
-    """dot_general: one matmul call for each batch and panel, on operands where they lie if their strides allow it."""
+def build_dot(scope: Scope, e: Equation, onto: Place | None = None) -> None:
+    """dot_general: one matmul call for each batch and panel, on operands where they lie if their strides allow it.
+
+    With `onto` the product is added to what is there.
+    """
     a, b = e.inputs
     contract, batch = e.params["contract"], e.params["batch"]
-    free = tuple(tuple(i for i in range(x.type.ndim) if i not in c and i not in d) for x, c, d in zip((a, b), contract, batch, strict=True))
-    sizes = [math.prod(x.type.shape[i] for i in axes) for x, axes in ((a, free[0]), (b, free[1]), (a, contract[0]))]
+    free = tuple(
+        tuple(i for i in range(x.type.ndim) if i not in c and i not in d)
+        for x, c, d in zip((a, b), contract, batch, strict=True)
+    )
     out = e.outputs[0]
     if out.type.size == 0:
         scope.target(out)
         return
-    if math.prod(sizes) <= TINY or sizes[2] <= 1 or out.type.dtype == BOOL or out.type.ndim == 0:
+    if not is_kernel(e):
         _dot_as_loops(scope, e, free)
         return
     wa, wb = window_of(scope, a), window_of(scope, b)
@@ -52,7 +55,22 @@ def build_dot(scope: Scope, e: Equation) -> None:
             wa = _repacked(scope, a, (*batch[0], *free[0], *ca))
         if run_stride([wb.shape[i] for i in cb], [wb.strides[i] for i in cb]) is None or _awkward(wb, cb):
             wb = _repacked(scope, b, (*batch[1], *cb, *free[1]))
-    _dot_calls(scope, e, wa, wb, (ca, cb), free)
+    _dot_calls(scope, e, (wa, wb), (ca, cb), free, onto)
+
+
+def build_sum(scope: Scope, e: Equation) -> None:
+    """An addition of a product, which is accumulated onto the other term; both are stored where that may not be written over."""
+    v = e.outputs[0]
+    found = scope.uses.sums.made[v]
+    place = scope.reusable(found.base, found.product.inputs)
+    if place is None and v in scope.wanted and scope.places.get(found.base) == scope.wanted[v]:
+        place = scope.wanted[v]
+    if place is None or place.shape != v.type.shape:
+        build_dot(scope, found.product)
+        build_stored(scope, e)
+        return
+    build_dot(scope, found.product, place)
+    scope.places[v] = place
 
 
 def _awkward(w: Window, contract: Sequence[int]) -> bool:
@@ -78,10 +96,12 @@ def _repacked(scope: Scope, a: Atom, order: tuple[int, ...]) -> Window:
 
 
 def _dot_calls(
-    scope: Scope, e: Equation, wa: Window, wb: Window, contract: tuple[Sequence[int], Sequence[int]], free: tuple[Shape, ...]
-) -> None:
+    scope: Scope, e: Equation, operands: tuple[Window, Window], contract: tuple[Sequence[int], Sequence[int]], free: tuple[Shape, ...],
+    onto: Place | None,
+) -> None:  # fmt: skip
     out = e.outputs[0]
-    wc = placed(scope.target(out), out.type.shape)
+    wa, wb = operands
+    wc = placed(onto or scope.target(out), out.type.shape)
     lead = len(e.params["batch"][0])
     m_axes = range(lead, lead + len(free[0]))
     n_axes = range(lead + len(free[0]), out.type.ndim)
@@ -92,24 +112,36 @@ def _dot_calls(
     n_runs = runs([wb.shape[i] for i in free[1]], [wb.strides[i] for i in free[1]], [wc.strides[i] for i in n_axes])
     m, m_rest = _largest(m_runs)
     n, n_rest = _largest(n_runs)
+    around = [
+        *(Around(out.type.shape[axis], "b", (wa.strides[i], wb.strides[j], wc.strides[axis]))
+          for axis, (i, j) in enumerate(zip(*e.params["batch"], strict=True))),
+        *(Around(run.size, "u", (run.first, 0, run.second)) for run in m_rest),
+        *(Around(run.size, "v", (0, run.first, run.second)) for run in n_rest),
+    ]  # fmt: skip
+    tasks = TASKS
+    for loop in around:
+        tasks = -(-tasks // loop.size)
+    if scope.unit.target == "cpu":
+        rows, columns = panels(m.size, n.size, scope.uses.sums.depth.get(out, k.size), tasks)
+    else:
+        rows, columns = Cut(m.size, m.size), Cut(n.size, n.size)
+    packed = None
+    if n.second == 1 and scope.unit.target == "cpu":
+        operand = Operand(wb, n, k, tuple((loop.size, loop.steps[1]) for loop in around if loop.steps[1]))
+        packed = packed_operand(scope, operand, rows, wa.buffer)
     nest = Nest(scope)
     offsets = [wa.offset, wb.offset, wc.offset]
+    copy: Value = ZERO
 
     def step(i: Value, strides: tuple[int, int, int]) -> None:
         for which, stride in enumerate(strides):
             offsets[which] = add(offsets[which], mul(i, stride))
 
-    tasks = TASKS
-    for axis, (i, j) in enumerate(zip(*e.params["batch"], strict=True)):
-        step(nest.loop(out.type.shape[axis], stem="b"), (wa.strides[i], wb.strides[j], wc.strides[axis]))
-        tasks = -(-tasks // out.type.shape[axis])
-    for run in m_rest:
-        step(nest.loop(run.size, stem="u"), (run.first, 0, run.second))
-        tasks = -(-tasks // run.size)
-    for run in n_rest:
-        step(nest.loop(run.size, stem="v"), (0, run.first, run.second))
-        tasks = -(-tasks // run.size)
-    rows, columns = panels(m.size, n.size, k.size, tasks) if scope.unit.target == "cpu" else (Cut(m.size, m.size), Cut(n.size, n.size))
+    for loop in around:
+        i = nest.loop(loop.size, stem=loop.stem)
+        step(i, loop.steps)
+        if loop.steps[1]:
+            copy = add(mul(copy, loop.size), i)
     p = nest.loop(rows.count, stem="p")
     step(p, (rows.step * m.first, 0, rows.step * m.second))
     q = nest.loop(columns.count, stem="q")
@@ -118,7 +150,10 @@ def _dot_calls(
     c = Ref(wc.buffer, offsets[2], (size_m, size_n), (m.second, n.second))
     left = Ref(wa.buffer, offsets[0], (size_m, size_k), (m.first, k.first))
     right = Ref(wb.buffer, offsets[1], (size_k, size_n), (k.second, n.first))
-    nest.do(Call("matmul", (c,), (left, right), (), (("accumulate", False),)))
+    if packed is not None:
+        shape, strides = packed.shape[1:], packed.strides[1:]
+        right = Ref(packed, mul(copy, packed.strides[0]), tuple(Const(x, INDEX) for x in shape), strides)
+    nest.do(Call("matmul", (c,), (left, right), (), (("accumulate", onto is not None),)))
     nest.close()
 
 
@@ -155,118 +190,3 @@ def _dot_as_loops(scope: Scope, e: Equation, free: tuple[Shape, ...]) -> None:
         return
     nest.store(place, at, total)
     nest.close()
-
-
-# --- convolutions ---------------------------------------------------------------------------------
-
-
-def _attrs(e: Equation) -> tuple[tuple[str, object], ...]:
-    names = ("strides", "padding", "lhs_dilation", "rhs_dilation", "groups")
-    params = dict(e.params)
-    if not params["strides"]:  # no spatial axis: seen as one of size 1
-        params |= {"strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "rhs_dilation": (1,)}
-    found = [(n, tuple(map(tuple, params[n])) if n == "padding" else params[n]) for n in names]
-    return tuple(sorted((n, tuple(v) if isinstance(v, (list, tuple)) else v) for n, v in found))
-
-
-def _spatial(w: Window) -> Window:
-    """An image-like window (N, *spatial, C) with at least one spatial axis."""
-    if len(w.shape) > 2:
-        return w
-    return Window(w.buffer, w.offset, (w.shape[0], 1, w.shape[1]), (w.strides[0], w.shape[1], w.strides[1]))
-
-
-def _filter(w: Window) -> Window:
-    """A filter window (*window, C, O) with at least one spatial axis."""
-    if len(w.shape) > 2:
-        return w
-    return Window(w.buffer, w.offset, (1, *w.shape), (w.shape[0] * w.shape[1], *w.strides))
-
-
-def _images(scope: Scope, e: Equation, kernel: str, flops: int) -> None:
-    """`conv` and `conv_input_grad`: a call for each image, or for each block of rows of one where images are few."""
-    x, f = e.inputs
-    out = e.outputs[0]
-    if out.type.size == 0:
-        scope.target(out)
-        return
-    if x.type.size == 0 or f.type.size == 0:
-        _zeros(scope, e)
-        return
-    wx, wf = _spatial(placed(scope.stored(x), x.type.shape)), _filter(placed(scope.stored(f), f.type.shape))
-    wy = _spatial(placed(scope.target(out), out.type.shape))
-    images, height = wy.shape[0], wy.shape[1]
-    wanted = min(TASKS, flops // GRAIN) if scope.unit.target == "cpu" else 1
-    blocks = cut(height, min(-(-wanted // images), max(height // 4, 1))) if images < wanted else Cut(height, height)
-    nest = Nest(scope)
-    n = nest.loop(images, stem="n")
-    p = nest.loop(blocks.count, stem="p")
-    first = mul(p, blocks.step)
-    axes = range(1, len(wy.shape))
-    y = wy.ref(axes, {0: n, 1: first}, (blocks.extent(p), *wy.shape[2:]))
-    call = Call(kernel, (y,), (wx.ref(range(1, len(wx.shape)), {0: n}), wf.ref(range(len(wf.shape)))), (first,), _attrs(e))
-    nest.do(call)
-    nest.close()
-
-
-def _zeros(scope: Scope, e: Equation) -> None:
-    """A contraction of nothing."""
-    nest_place = scope.target(e.outputs[0])
-    nest = Nest(scope)
-    at = nest.over(e.outputs[0].type.shape)
-    nest.store(nest_place, at, Const(0 if dtypes.is_int(e.outputs[0].type.dtype) else 0.0, e.outputs[0].type.dtype))
-    nest.close()
-
-
-def build_conv(scope: Scope, e: Equation) -> None:
-    """conv: y (N, *out, O) from x (N, *spatial, C) and f (*window, C/g, O)."""
-    f = e.inputs[1].type.shape
-    _images(scope, e, "conv", 2 * e.outputs[0].type.size * math.prod(f[:-1]))
-
-
-def build_conv_input_grad(scope: Scope, e: Equation) -> None:
-    """conv_input_grad: dx (N, *in, C) from dy (N, *out, O) and f."""
-    f = e.inputs[1].type.shape
-    _images(scope, e, "conv_input_grad", 2 * e.inputs[0].type.size * math.prod(f[:-1]))
-
-
-FILTER_MEMORY = 1 << 22
-"""The most elements that the partial filter gradients take together."""
-
-
-def build_conv_filter_grad(scope: Scope, e: Equation) -> None:
-    """conv_filter_grad: df (*window, C/g, O); fixed chunks of images give partial sums, which are then added in order."""
-    x, dy = e.inputs
-    out = e.outputs[0]
-    if out.type.size == 0:
-        scope.target(out)
-        return
-    if x.type.size == 0 or dy.type.size == 0:
-        _zeros(scope, e)
-        return
-    wx, wy = _spatial(placed(scope.stored(x), x.type.shape)), _spatial(placed(scope.stored(dy), dy.type.shape))
-    images = wx.shape[0]
-    # Partial sums of a half type would be rounded to it: there is one sum then.
-    whole = scope.unit.target != "cpu" or accumulator(out.type.dtype) != out.type.dtype
-    most = 1 if whole else max(1, min(PARTS, FILTER_MEMORY // out.type.size))
-    chunks = parts(images, max(x.type.size, dy.type.size), 2 * dy.type.size * math.prod(out.type.shape[:-1]), most)
-    attrs = (("accumulate", False), *_attrs(e))
-    place = scope.target(out)
-    shape = out.type.shape
-    if chunks.count == 1:
-        wf = _filter(placed(place, shape))
-        scope.block.append(Call("conv_filter_grad", (wf.ref(range(len(wf.shape))),), (_all(wx), _all(wy)), (), attrs))
-        return
-    partial = scope.temporary(out.type.dtype, (chunks.count, *shape), "partial")
-    nest = Nest(scope)
-    p = nest.loop(chunks.count, stem="p")
-    wf = _filter(Window(partial, mul(p, math.prod(shape)), shape, row_major(shape)))
-    count = chunks.extent(p)
-    operands = tuple(w.ref(range(len(w.shape)), {0: mul(p, chunks.step)}, (count, *w.shape[1:])) for w in (wx, wy))
-    nest.do(Call("conv_filter_grad", (wf.ref(range(len(wf.shape))),), operands, (), attrs))
-    nest.close()
-    sum_partials(scope, partial, place)
-
-
-def _all(w: Window) -> Ref:
-    return w.ref(range(len(w.shape)))

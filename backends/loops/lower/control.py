@@ -45,9 +45,9 @@ def give(inner: Scope, v: Variable, outer: Scope, a: Atom) -> None:
         inner.places[v] = outer.stored(a)
 
 
-def _inside(scope: Scope, program: Program) -> Scope:
-    """A new scope for the statements of a sub-program."""
-    inner = Scope(scope.unit, analyse(program))
+def _inside(scope: Scope, program: Program, carries: Sequence[Variable] = ()) -> Scope:
+    """A new scope for the statements of a sub-program, which may write over its `carries` when they are dead."""
+    inner = Scope(scope.unit, analyse(program, carries if scope.unit.target == "cpu" else None))
     inner.equation = scope.equation
     return inner
 
@@ -116,9 +116,11 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
     def written(number: Value) -> list[Stmt]:
         """The statements of a step."""
         i = sub(length - 1, number) if p["reverse"] else number
-        inner = _inside(scope, body)
+        inner = _inside(scope, body, body.inputs[n_consts : n_consts + n_carry])
         for v, a in zip(body.inputs, consts, strict=False):
             give(inner, v, scope, a)
+        if length > 1:
+            inner.outer, inner.invariant = scope, {place.buffer.name for place in inner.places.values()}
         _bind_carries(inner, body.inputs[n_consts : n_consts + n_carry], places)
         for v, place in zip(body.inputs[n_consts + n_carry :], stacked, strict=True):
             inner.places[v] = Place(place.buffer, (*place.prefix, i))
@@ -138,10 +140,19 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
         scope.block.extend(written(Const(k, INDEX)))
 
 
-def _write_body(write: Writer, inner: Scope, body: Program, n_carry: int, carries: Sequence[Place], ys: Sequence[Place]) -> None:
+def _write_body(
+    write: Writer, inner: Scope, body: Program, n_carry: int, carries: Sequence[Place], ys: Sequence[Place]
+) -> None:
     """The body's equations, the `ys` stored where they end, and then the carries updated."""
-    part = Program(body.inputs, body.equations, body.outputs[n_carry:], body.constants, body.values, body.name)
-    write(inner, part, ys)
+    stacked = list(zip(body.outputs[n_carry:], ys, strict=True))
+    # What an iteration only passes on is stored first: later it would stand between the new value of a carry and what computes it.
+    given = set(body.inputs)
+    for a, place in stacked:
+        if a in given:
+            inner.fill(place, a)
+    rest = [(a, place) for a, place in stacked if a not in given]
+    part = Program(body.inputs, body.equations, tuple(a for a, _ in rest), body.constants, body.values, body.name)
+    write(inner, part, [place for _, place in rest])
     _update_carries(inner, body.outputs[:n_carry], carries)
 
 
@@ -150,7 +161,7 @@ def build_while(write: Writer, scope: Scope, e: Equation) -> None:
     p = e.params
     cond, body = inlined(p["cond"]), inlined(p["body"])
     n_cond, n = p["n_cond"], p["n_cond"] + p["n_body"]
-    test, inner = _inside(scope, cond), _inside(scope, body)
+    test, inner = _inside(scope, cond), _inside(scope, body, body.inputs[p["n_body"] :])
     for v, a in zip(cond.inputs, e.inputs[:n_cond], strict=False):
         give(test, v, scope, a)
     for v, a in zip(body.inputs, e.inputs[n_cond:n], strict=False):
@@ -199,5 +210,3 @@ def build_callback(scope: Scope, e: Equation) -> None:
     outputs = tuple(placed(scope.target(v), v.type.shape) for v in e.outputs)
     refs = tuple(w.ref(range(len(w.shape))) for w in outputs)
     scope.block.append(Callback(scope.unit.slots[id(e.params)], inputs, refs))
-
-

@@ -12,6 +12,10 @@ from fdl.backends.loops.values import mul, op, sub
 
 GRAIN = 4_000_000
 """Floating-point operations worth a task of their own: 15 to 30 microseconds of one core."""
+SLICE = 800_000
+"""Those that a panel of a matrix product has at least: 3 microseconds, ten times what giving work to a thread that is awake takes."""
+STREAM = 1 << 15
+"""Elements of the second operand that are work enough for a panel of few rows, which waits for memory."""
 TASKS = 32
 """The most panels that an output is cut into."""
 ROWS = 64
@@ -59,12 +63,19 @@ def parts(rows: int, elements: int, flops: int = 0, most: int = PARTS) -> Cut:
 
 def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     """How C[m, n] of depth `k` is cut: by rows where there are many, else by columns."""
-    wanted = min(tasks, 2 * m * n * k // GRAIN)
+    wanted = min(tasks, max(2 * m * n * k // SLICE, n * k // STREAM))
     if wanted < 2:
         return Cut(m, max(m, 1)), Cut(n, max(n, 1))
     least = ROWS if m >= 8 * ROWS else ROWS // 2
     rows = cut(m, min(wanted, max(m // least, 1)), 8)
-    columns = Cut(n, n)
-    if rows.count == 1:
-        columns = cut(n, min(-(-wanted // rows.count), max(n // 96, 1)), 48)
-    return rows, columns
+    if rows.count > 1:
+        return rows, Cut(n, n)
+    return rows, cut(n, min(wanted, max(n // 96, 1)), 16)
+
+
+FAR = 3 << 20
+"""Bytes over which a second operand lies from which on it is packed: out of the second-level cache, its rows on pages apart."""
+NARROW = 16
+"""Rows or columns of a second operand that are too few to pack."""
+PACKED_MEMORY = 1 << 28
+"""The most bytes of a packed operand."""

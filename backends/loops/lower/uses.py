@@ -10,10 +10,13 @@ May be imported by: the builders of this package.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fdl.tracer import primitive as p
 from fdl.tracer.ir import Atom, Equation, Program, Variable
+
+from .sums import Sums, sums
 
 CHEAP = 5
 """The cost up to which an expression of one load is computed again by each of its consumers."""
@@ -31,7 +34,7 @@ _RANDOM = frozenset({"random_bits", "threefry0", "threefry1", "threefry_bits32",
 _RANDOM_COST = 60
 
 _ELEMENTS = frozenset(
-    "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort "
+    "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort top_k "
     "gather scatter dynamic_update_slice".split()
 )
 """Named builders that read their operands element by element, so that these may be lazy."""
@@ -82,7 +85,12 @@ def is_stridable(e: Equation) -> bool:
 
 def reads_elements(e: Equation) -> bool:
     """Whether the equation reads its operands element by element (else it needs them in buffers)."""
-    return is_expression(e) or isinstance(e.primitive.lowering, p.Reduction) or e.primitive.name in _ELEMENTS or e.primitive.name == "pad"
+    return (
+        is_expression(e)
+        or isinstance(e.primitive.lowering, p.Reduction)
+        or e.primitive.name in _ELEMENTS
+        or e.primitive.name == "pad"
+    )
 
 
 def repeats(e: Equation, k: int) -> bool:
@@ -109,10 +117,15 @@ class Uses:
     last: dict[Variable, int] = field(default_factory=dict)
     """The number of the last equation that may read a variable's memory, through lazy variables too."""
     outputs: set[Variable] = field(default_factory=set)
+    sums: Sums = field(default_factory=Sums)
 
 
-def analyse(program: Program) -> Uses:
-    """Which variables of `program` are lazy, and until when each is needed."""
+def analyse(program: Program, owned: Collection[Variable] | None = ()) -> Uses:
+    """Which variables of `program` are lazy, and until when each is needed.
+
+    Args:
+        owned: the inputs that may be written over once they are dead; None where products are not to be accumulated at all.
+    """
     uses = Uses(outputs={a for a in program.outputs if isinstance(a, Variable)})
     consumers: dict[Variable, list[tuple[Equation, int]]] = {}
     for e in program.equations:
@@ -120,9 +133,11 @@ def analyse(program: Program) -> Uses:
             if isinstance(a, Variable):
                 consumers.setdefault(a, []).append((e, k))
     in_buffer = _needed_in_buffers(program, consumers) | uses.outputs
+    if owned is not None:
+        uses.sums = sums(program, consumers, owned)
     measure: dict[Variable, tuple[int, int, int]] = {}
     for e in program.equations:
-        if len(e.outputs) != 1 or not is_expression(e):
+        if len(e.outputs) != 1 or not is_expression(e) or e.outputs[0] in uses.sums.made:
             continue
         v = e.outputs[0]
         cost, loads, depth = _measure(e, measure)
@@ -175,6 +190,8 @@ def _last_reads(program: Program, uses: Uses) -> None:
         e = program.equations[number]
         # A view may be materialised, or taken as a window, as late as its own last use.
         through = max((last.get(v, number) for v in e.outputs if v in uses.lazy and v.type.ndim > 0), default=number)
+        if e.outputs and e.outputs[0] in uses.sums.deferred:
+            through = uses.sums.deferred[e.outputs[0]].number
         for a in e.inputs:
             if isinstance(a, Variable):
                 last[a] = max(last.get(a, -1), through)

@@ -61,6 +61,16 @@ class _Geometry:
         stride, low = self.strides[axis], self.low[axis]
         return reach > stride or low >= reach or (windows - 1) * stride - low >= self.size[axis]
 
+    def inside(self, windows: Shape) -> bool:
+        """Whether all `windows` lie in the array whole."""
+        numbers = zip(self.window, self.strides, self.low, self.dilation, self.size, windows, strict=True)
+        return all(lo <= 0 and (m - 1) * s - lo + (w - 1) * d < n for w, s, lo, d, n, m in numbers)
+
+    def side_by_side(self, windows: Shape) -> bool:
+        """Whether the array is windows next to each other, and at most a rest at the end of each axis that is in none."""
+        numbers = zip(self.window, self.strides, self.low, self.dilation, self.size, windows, strict=True)
+        return all(w == s and lo == 0 and (d == 1 or w == 1) and m * w <= n for w, s, lo, d, n, m in numbers)
+
 
 def _geometry(e: Equation) -> _Geometry:
     p = e.params
@@ -98,22 +108,26 @@ def _full(g: _Geometry, taps: Sequence[Value]) -> tuple[Value, ...]:
     return tuple(chosen.get(a, ZERO) for a in range(len(g.window)))
 
 
-def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: Sequence[Value], also: Atom | None) -> tuple[Value, Value]:
+def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: At, also: Atom | None) -> tuple[Value, Value]:
     """The number of the place of the first extremum in a window (-1 where all is padding), and the element of `also` there."""
     dtype, number = x.type.dtype, dtypes.int32
     extents = [g.window[a] for a in g.axes]
-    carried = [(dtype, const(0, dtype)), (number, Const(-1, number))]
+    whole = g.inside(out.shape)
+    # What no element is better than has the first one's number; an element of padding may have to be the first.
+    start: list[Value] = [identity_of(name, dtype) if whole else const(0, dtype), Const(0 if whole else -1, number)]
     if also is not None:
-        carried.append((also.type.dtype, const(0, also.type.dtype)))
+        first, _ = g.source(nest, out.index, _full(g, (ZERO,) * len(extents)))
+        start.append(nest.element(also, At(g.size, first)) if whole else const(0, also.type.dtype))
 
     def step(taps: tuple[Value, ...], state: list[Value]) -> list[Value]:
-        where, inside = g.source(nest, out, _full(g, taps))
+        where, inside = g.source(nest, out.index, _full(g, taps))
         value, best, at = nest.element(x, At(g.size, where)), state[0], state[1]
-        better = op("gt" if name == "max" else "lt", value, best)
-        if dtypes.is_float(dtype):
-            better = op("and", op("or", better, op("ne", value, value)), op("eq", best, best))
-        take = op("or", better, op("lt", at, Const(0, number)))
-        take = nest.let(op("and", take, nest.let(inside)), "take")
+        take = op("gt" if name == "max" else "lt", value, best)
+        if dtypes.is_float(dtype):  # or NaN, the first of them
+            take = op("and", op("not", op("le" if name == "max" else "ge", value, best)), op("eq", best, best))
+        if not whole:
+            take = op("and", op("or", take, op("lt", at, Const(0, number))), nest.let(inside))
+        take = nest.let(take, "take")
         new = [value, convert(flatten(taps, extents), number)]
         if also is not None:
             new.append(nest.element(also, At(g.size, where)))
@@ -129,7 +143,7 @@ def _extremum(nest: Nest, g: _Geometry, name: str, x: Atom, out: Sequence[Value]
         nest.end([Carry(v, s, n, r) for v, s, n, r in zip(variables, state, new, results, strict=True)])
         return list(results)
 
-    state = level(0, (), [init for _, init in carried])
+    state = level(0, (), start)
     return state[1], state[2] if also is not None else ZERO
 
 
@@ -149,7 +163,7 @@ def build_window_select(scope: Scope, e: Equation) -> None:
     at = nest.over(out.type.shape)
     value: Value = const(0, out.type.dtype)
     if x.type.size:
-        value = _extremum(nest, g, e.params["op"], x, at.index, t)[1]
+        value = _extremum(nest, g, e.params["op"], x, at, t)[1]
     nest.store(place, at, value)
     nest.close()
 
@@ -157,10 +171,14 @@ def build_window_select(scope: Scope, e: Equation) -> None:
 def build_window_scatter(scope: Scope, e: Equation) -> None:
     """window_scatter: zeros, with each `ct` added where its window of `x` has its first extremum.
 
-    Windows that overlap are walked in order; axes without windows, and windows that do not overlap, are independent.
+    Windows side by side write all that is theirs. Others add to zeros: those that overlap are walked in order; axes without windows,
+    and windows that do not overlap, are independent.
     """
     ct = e.inputs[1]
     out, g = e.outputs[0], _geometry(e)
+    if out.type.size and ct.type.size and g.side_by_side(ct.type.shape):
+        _put_at_extrema(scope, e, scope.target(out), g)
+        return
     wide = accumulator(out.type.dtype)
     place = scope.target(out) if wide == out.type.dtype else Place(scope.temporary(wide, out.type.shape, "wide"))
     if out.type.size == 0:
@@ -178,12 +196,37 @@ def build_window_scatter(scope: Scope, e: Equation) -> None:
         nest.close()
 
 
+def _put_at_extrema(scope: Scope, e: Equation, place: Place, g: _Geometry) -> None:
+    """Every element of the array once: in a window the cotangent or 0, in the rest 0."""
+    x, ct = e.inputs
+    dtype = e.outputs[0].type.dtype
+    nest = Nest(scope)
+    at = nest.over(ct.type.shape)
+    found, _ = _extremum(nest, g, e.params["op"], x, at, None)
+    value = nest.element(ct, at)
+    taps = tuple(nest.loop(g.window[a], "serial", "w") for a in g.axes)
+    number = convert(flatten(taps, [g.window[a] for a in g.axes]), dtypes.int32)
+    where, _ = g.source(nest, at.index, _full(g, taps))
+    nest.store(place, At(g.size, where), nest.let(select(nest.let(op("eq", found, number)), value, const(0, dtype))))
+    nest.close()
+    covered = [m * w for m, w in zip(ct.type.shape, g.window, strict=True)]
+    for axis, (m, n) in enumerate(zip(covered, g.size, strict=True)):
+        sizes = (*covered[:axis], n - m, *g.size[axis + 1 :])
+        if 0 in sizes:
+            continue
+        nest = Nest(scope)
+        at = nest.over(sizes)
+        moved = tuple(add(i, m) if a == axis else i for a, i in enumerate(at.index))
+        nest.store(place, At(g.size, moved), const(0, dtype))
+        nest.close()
+
+
 def _add_at_extrema(scope: Scope, e: Equation, place: Place, g: _Geometry) -> None:
     x, ct = e.inputs
     nest = Nest(scope)
     kinds: list[Kind] = ["serial" if g.overlap(a, ct.type.shape[a]) else "parallel" for a in range(x.type.ndim)]
     at = At(ct.type.shape, tuple(nest.loop(n, kind) for n, kind in zip(ct.type.shape, kinds, strict=True)))
-    found, _ = _extremum(nest, g, e.params["op"], x, at.index, None)
+    found, _ = _extremum(nest, g, e.params["op"], x, at, None)
     value = nest.let(convert(nest.element(ct, at), place.buffer.dtype))
     taps = tuple(nest.loop(g.window[a], "serial", "w") for a in g.axes)
     extents = [g.window[a] for a in g.axes]
