@@ -92,6 +92,14 @@ def test_taps_that_meet_nothing_have_no_gradient() -> None:
     }""")
 
 
+def test_the_last_panel_of_a_turned_gradient_is_narrower() -> None:
+    # Its vectors reached into the sums of the next feature, where loads have no masks.
+    holds("""program main(a: f64[1,17,17], b: f64[1,18,2]) {
+      c: f64[2,17,2] = conv_filter_grad[groups=1, lhs_dilation=(1,), padding=((0, 2),), rhs_dilation=(1,), strides=(1,), window=(2,)] a b
+      return c
+    }""")
+
+
 def test_an_output_of_complex_numbers_is_not_written_over_an_input_of_pairs() -> None:
     # Both are f64[3,3,2] to compiled code, and only one of them to the caller.
     f = fdl.jit(lambda a: fnp.ones((3, 3), np.complex128) * 2, donate_argnums=0, keep_unused=True)

@@ -171,17 +171,21 @@ def _row(
         many, vectors = w.tile(phase)
         x_offset = (phase.base + piece * phase.dilation - w.rows.start) * w.rows.pitch
         grad = code.at(s.element, y, phase.first * g.y_strides[-1])
-        wide = vectors * s.lanes
+        left = w.vectors(phase) % vectors
+        panels = [(0, w.vectors(phase) - left, vectors), (w.vectors(phase) - left, w.vectors(phase), left)]
 
         def run(first: str, height: int) -> None:
-            kernel = _sums(w, phase, height)  # noqa: B023 (called at once)
-            kernels[kernel.name] = kernel
-            with code.loop(w.width(phase), step=wide) as j:  # noqa: B023
-                code.call(
-                    f"@{kernel.name}", ("ptr", code.at("ptr", table, code.mul(first, 2))),
-                    ("i64", code.add(j.index, x_offset)), ("ptr", grad), ("i64", code.add(j.index, start)),  # noqa: B023
-                    ("i64", code.sub(w.run(phase), j.index)),  # noqa: B023
-                )  # fmt: skip
+            for begin, end, wide in panels:  # noqa: B023 (called at once)
+                if begin == end:
+                    continue
+                kernel = _sums(w, phase, height, wide)  # noqa: B023
+                kernels[kernel.name] = kernel
+                with code.loop(end * s.lanes, start=begin * s.lanes, step=wide * s.lanes) as j:
+                    code.call(
+                        f"@{kernel.name}", ("ptr", code.at("ptr", table, code.mul(first, 2))),
+                        ("i64", code.add(j.index, x_offset)), ("ptr", grad), ("i64", code.add(j.index, start)),  # noqa: B023
+                        ("i64", code.sub(w.run(phase), j.index)),  # noqa: B023
+                    )  # fmt: skip
 
         whole = code.mul(code.div(met, many), many)
         with code.loop(whole, step=many) as first:
@@ -191,13 +195,12 @@ def _row(
                 run(whole, height)
 
 
-def _sums(w: Turned, phase: Phase, height: int) -> Code:
-    """`void (list, x_offset, y, sum_offset, columns)`: adds the products of a row's pixels to `height` rows of sums.
+def _sums(w: Turned, phase: Phase, height: int, vectors: int) -> Code:
+    """`void (list, x_offset, y, sum_offset, columns)`: adds the products of a row's pixels to `vectors` of `height` rows of sums.
 
-    The list has (row of input, sums) pairs; vectors without any of the columns are left alone.
+    The list has (row of input, sums) pairs. Only the last vector may have fewer columns than lanes.
     """
     g, s = w.g, w.g.s
-    _, vectors = w.tile(phase)
     width, features = w.width(phase), g.features
     x_step, y_step, pixels = phase.stride * w.rows.pitch, phase.step * g.y_strides[-1], phase.count(g.outputs[-1])
     cells = [(r, v, f) for r in range(height) for v in range(vectors) for f in range(features)]
