@@ -100,6 +100,15 @@ def test_the_last_panel_of_a_turned_gradient_is_narrower() -> None:
     }""")
 
 
+def test_a_loop_that_joins_an_earlier_one_finds_its_buffer_there() -> None:
+    # The second sort's words were made in the loop that reads the first sort's result, before they were allocated.
+    holds("""program main(a: i32[3,361], b: i32[3,361], c: i32[3,361]) {
+      d: i32[3,361], e: i32[3,361] = sort[axis=1, num_keys=1] a c
+      f: i32[3,361], g: i32[3,361] = sort[axis=1, num_keys=1] e b
+      return g
+    }""")
+
+
 def test_an_output_of_complex_numbers_is_not_written_over_an_input_of_pairs() -> None:
     # Both are f64[3,3,2] to compiled code, and only one of them to the caller.
     f = fdl.jit(lambda a: fnp.ones((3, 3), np.complex128) * 2, donate_argnums=0, keep_unused=True)

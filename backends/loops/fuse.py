@@ -167,7 +167,13 @@ class _Fusion:
         return (*allocs, *into.frozen())
 
     def place(self, block: _Block, stmt: Stmt) -> None:
-        """Adds a statement that is not joined: a let as early as it may stand, anything else at the end."""
+        """Adds a statement that is not joined: a let as early as it may stand, anything else at the end.
+
+        A buffer comes first of all, since loops that use it may move before where it was made.
+        """
+        if isinstance(stmt, Alloc):
+            block.slots[0].after.insert(0, stmt)
+            return
         if isinstance(stmt, Let):
             self.ranges.update(ranges_in((stmt,), self.ranges))
         s = summarise(stmt, self.ranges)

@@ -5,3 +5,9 @@
 
 Modules import from their left. `programs.generate` makes a program from choices, which come from Hypothesis or from a seed alone.
 """
+
+import fdl  # noqa: F401 (it says where the primitives are)
+from fdl.tracer.primitive import declare_all
+
+# The same seed gives the same program, whichever modules are loaded.
+declare_all()

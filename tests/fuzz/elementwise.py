@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 
+import numpy as np
+
 import fdl.scipy.special  # noqa: F401 (its functions are found among the modules)
 from fdl.tracer import dtypes
 from fdl.tracer.ops import elementwise as ew
@@ -91,6 +93,8 @@ def bitcast(b: Builder) -> list[Value]:
         same = [d for d in same if kind(d) == "i"]
     if not same:
         raise Rejected("no other dtype of this width")
+    if kind(v.dtype) == "f" and np.isnan(v.sample).any():  # which NaN an operation gives is not told
+        raise Rejected("the bits of a NaN")
     dtype = b.c.pick(same)
     return b.emit(lambda x: ew.bitcast(x, dtype), v)
 
