@@ -24,6 +24,7 @@ from fdl.tracer.primitive import Named
 
 from . import cache, lapack
 from .llvm.run import Module
+from .llvm.shared import Shared, is_loaded
 from .llvm.target import Target
 from .loops.ir import Site
 
@@ -130,6 +131,7 @@ def _to_entry(c: Compiled) -> cache.Entry:
         "symbol": c.module.symbol,
         "externals": list(c.module.externals),
         "arena": c.module.arena_bytes,
+        "shared": [[f.symbol, f.key] for f in c.module.shared],
         "sites": [[s.message, s.source, s.number] for s in c.sites],
         "over": sorted(c.over.items()),
         "long": c.is_long,
@@ -139,10 +141,13 @@ def _to_entry(c: Compiled) -> cache.Entry:
 
 
 def _from_entry(entry: cache.Entry) -> Compiled | None:
-    """What an entry holds; None for one of another shape."""
+    """What an entry holds; None for one of another shape, or whose shared functions are not there any more."""
     r = entry.record
     try:
-        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]))
+        functions = tuple(Shared(str(symbol), str(key)) for symbol, key in r["shared"])
+        if not all(map(is_loaded, functions)):
+            return None
+        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]), functions)
         sites = tuple(Site(str(message), str(source), int(number)) for message, source, number in r["sites"])
         over = {int(k): int(v) for k, v in r["over"]}
         return Compiled(module, sites, over, bool(r["long"]), int(r["callbacks"]))

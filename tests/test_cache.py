@@ -22,7 +22,7 @@ import fdl.numpy as fnp
 from fdl.backends import cache
 from fdl.backends.cache import Entry, Store, digest
 from fdl.backends.executable import NativeExecutable
-from fdl.backends.llvm import engine
+from fdl.backends.llvm import engine, shared
 
 ENTRY = Entry({"symbol": "f", "bytes": 64, "sites": [["m", "a.py:1", 3]]}, bytes(range(256)) * 4)
 KEY = digest("key")
@@ -232,9 +232,36 @@ class TestPrograms:
     def test_the_loop_ir_and_the_plan_can_still_be_seen(self, made: list[int]) -> None:
         f, x = (lambda x: fnp.tanh(x @ x) @ x), np.ones((64, 64))
         program = fdl.make_ir(f)(x)
-        one, two = NativeExecutable(program), NativeExecutable(program)
-        assert len(made) == 1
+        one = NativeExecutable(program)
+        before = len(made)
+        two = NativeExecutable(program)
+        assert len(made) == before
         assert two.routine == one.routine and str(two.plan) == str(one.plan)
+
+    def test_programs_share_their_micro_kernels(self, made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared, "_LOADED", {})
+        f, x = (lambda x: x @ x), np.ones((96, 96), np.float32)
+        self.run(f, x)
+        first = len(made)
+        assert first > 1
+        np.testing.assert_array_equal(self.run(lambda x: x @ x + 1, x), x @ x + 1)
+        assert len(made) == first + 1
+
+    def test_a_lost_micro_kernel_is_compiled_anew(self, made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        f, x = (lambda x: x @ x), np.ones((96, 96), np.float32)
+        self.run(f, x)
+        compiled = len(made)
+        monkeypatch.setattr(shared, "_LOADED", {})
+        self.run(f, x)
+        assert len(made) == compiled  # all of it from the disk
+        monkeypatch.setattr(shared, "_LOADED", {})
+        store = Store(tmp_path / "objects")
+        for path in (tmp_path / "objects").glob("*.fdlobj"):
+            entry = store.get(path.stem)
+            if entry is not None and not entry.record:
+                path.unlink()
+        np.testing.assert_array_equal(self.run(f, x), x @ x)
+        assert len(made) > compiled
 
 
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:

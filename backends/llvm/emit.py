@@ -50,7 +50,8 @@ _WORD_KEY, _WORD_STOP, _WORD_PROGRESS, _WORD_CALLBACK = 2, 7, 8, 10
 class EmittedRoutine:
     """The text of a routine's module.
 
-    `symbol` is the entry point, `externals` the symbols to link it with, `scratch_bytes` the most scratch that a thread
+    `symbol` is the entry point, `externals` the symbols to link it with, `shared` the functions that are compiled apart, each as a module
+    (see `llvm.shared`), `scratch_bytes` the most scratch that a thread
     needs, and `arena_bytes` the size of the arena: what the plan places, and the driver's own large temporaries behind that.
     """
 
@@ -59,6 +60,7 @@ class EmittedRoutine:
     externals: tuple[str, ...]
     scratch_bytes: int
     arena_bytes: int
+    shared: Mapping[str, str]
 
 
 def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> EmittedRoutine:
@@ -103,7 +105,10 @@ class _Driver:
         words = max(self.context_words, outline.FIRST_WORD)
         code.allocas.append(f"  {self.context} = alloca i64, i64 {words}, align 64")
         self.module.functions.append(code.finish(f"define i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}"))
-        return EmittedRoutine(self.module.text(), self.symbol, tuple(self.module.externals), self.scratch_bytes, arena_bytes)
+        module = self.module
+        return EmittedRoutine(
+            module.text(), self.symbol, tuple(module.externals), self.scratch_bytes, arena_bytes, module.shared
+        )
 
     def _place_large(self) -> int:
         """The arena's size, after giving the driver's large local buffers a place at its end."""

@@ -140,7 +140,11 @@ def _call(s: State, call: ir.Call) -> None:
             code.module.declare(line)
         else:
             code.module.external(symbol, line)
-    code.module.helpers.update(tile.parts)
+    for symbol, text in tile.parts.items():
+        if symbol in tile.shared:
+            code.module.share(symbol, *tile.shared[symbol])
+        else:
+            code.module.helpers[symbol] = text
     refs = (*call.outputs, *call.inputs)
     scratch = flow.take_scratch(s, tile.scratch_bytes) if tile.scratch_bytes else "null"
     pointers = [flow.ref_pointer(s, r) for r in refs]

@@ -15,8 +15,9 @@ import numpy as np
 
 from fdl.backends.loops import ir
 
-from . import engine, lapack, runtime
+from . import engine, lapack, runtime, shared
 from .emit import emit_routine
+from .shared import Shared
 from .target import Target
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -42,19 +43,21 @@ class Outcome:
 class Module:
     """A routine as machine code that is not loaded yet: no address is in it.
 
-    `symbol`, `externals` and `arena_bytes` are those of `emit.EmittedRoutine`.
+    `symbol`, `externals` and `arena_bytes` are those of `emit.EmittedRoutine`; `shared` are the functions that it is linked to, loaded.
     """
 
     code: bytes
     symbol: str
     externals: tuple[str, ...]
     arena_bytes: int
+    shared: tuple[Shared, ...] = ()
 
 
 def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> Module:
     """`routine` compiled for `target`; `offsets` places its arena buffers."""
     emitted = emit_routine(routine, offsets, target)
-    return Module(engine.object_code(emitted.text, target), emitted.symbol, emitted.externals, emitted.arena_bytes)
+    code = engine.object_code(emitted.text, target)
+    return Module(code, emitted.symbol, emitted.externals, emitted.arena_bytes, shared.compiled(emitted.shared, target))
 
 
 class Native:
@@ -67,6 +70,7 @@ class Native:
     def __init__(self, module: Module, consts: Sequence[Array] = ()) -> None:
         externals = {name: address for name, address in _externals().items() if name in (*module.externals, *_LIBC)}
         externals |= lapack.symbols(module.externals)
+        externals |= {f.symbol: shared.address(f) for f in module.shared}
         self.code = engine.Loaded([module.code], externals, [module.symbol], ())
         self.entry = self.code.address(module.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)

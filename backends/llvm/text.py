@@ -106,6 +106,7 @@ class Module:
         self.globals: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
         self.functions: list[str] = []
+        self.shared: dict[str, str] = {}
 
     def declare(self, line: str) -> None:
         """Adds an intrinsic's declaration once."""
@@ -116,8 +117,13 @@ class Module:
         self.externals[symbol] = None
         self.declares[line] = None
 
+    def share(self, symbol: str, declaration: str, text: str) -> None:
+        """Adds a function that is compiled apart, as the module `text`."""
+        self.shared[symbol] = text
+        self.declares[declaration] = None
+
     def text(self) -> str:
-        """The module's text."""
+        """The module's text, without what is shared."""
         parts = [*self.declares, *self.globals.values(), *self.helpers.values(), *self.functions, ATTRIBUTES]
         return "\n".join(parts)
 

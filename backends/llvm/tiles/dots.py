@@ -41,7 +41,7 @@ def dots_symbol(s: Simd, tile: tuple[int, int], accumulate: bool) -> str:
 
 def dots(s: Simd, tile: tuple[int, int], accumulate: bool) -> Code:
     """The function C[M, N] (+)= A · B for any C strides; M and N are at least the tile's."""
-    code = Code(dots_symbol(s, tile, accumulate), DOTS_PARAMS)
+    code = Code(dots_symbol(s, tile, accumulate), DOTS_PARAMS, shared=True)
     rows, cols = tile
     bottom, right = code.sub("%m", rows), code.sub("%n", cols)
     whole = code.mul(code.div("%k", s.lanes), s.lanes)

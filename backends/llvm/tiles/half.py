@@ -171,7 +171,7 @@ def _symbol(what: str, s: Simd, dtype: DType) -> str:
 
 def _widen(s: Simd, dtype: DType) -> Code:
     """`void (to, from, n)`: n elements of `dtype` as float32."""
-    code = Code(_symbol("widen", s, dtype), (("ptr", "to"), ("ptr", "from"), ("i64", "n")))
+    code = Code(_symbol("widen", s, dtype), (("ptr", "to"), ("ptr", "from"), ("i64", "n")), shared=True)
     whole = code.mul(code.div("%n", s.lanes), s.lanes)
     for lanes, start, stop in ((s.lanes, "0", whole), (1, whole, "%n")):
         with code.loop(stop, start=start, step=lanes) as i:
@@ -182,7 +182,7 @@ def _widen(s: Simd, dtype: DType) -> Code:
 
 def _narrow(s: Simd, dtype: DType) -> Code:
     """`void (to, from, n, adding)`: n float32 as `dtype`, rounded; added to what is there when `adding` is not 0."""
-    code = Code(_symbol("narrow", s, dtype), (("ptr", "to"), ("ptr", "from"), ("i64", "n"), ("i64", "adding")))
+    code = Code(_symbol("narrow", s, dtype), (("ptr", "to"), ("ptr", "from"), ("i64", "n"), ("i64", "adding")), shared=True)
     whole = code.mul(code.div("%n", s.lanes), s.lanes)
     adding = code.compare("ne", "%adding", 0)
     for lanes, start, stop in ((s.lanes, "0", whole), (1, whole, "%n")):

@@ -157,7 +157,7 @@ def micro_kernel(s: Simd, mr: int, nv: int, ahead: bool = False) -> Code:
     With `ahead` it fetches C into the cache before the sums, and meanwhile, for each row of B, the line AHEAD
     bytes after it.
     """
-    code = Code(micro_symbol(s, mr, nv, ahead), MICRO_PARAMS)
+    code = Code(micro_symbol(s, mr, nv, ahead), MICRO_PARAMS, shared=True)
 
     def word(number: int) -> str:
         return code.load("i64", code.at("i64", "%job", number))

@@ -24,7 +24,7 @@ def pack_symbol(s: Simd, way: str) -> str:
 
 def pack_panel(s: Simd, way: str) -> Code:
     """The packing function of panels `width` columns wide (whole vectors); `way` is "turn" or "any"."""
-    code = Code(pack_symbol(s, way), PACK_PARAMS)
+    code = Code(pack_symbol(s, way), PACK_PARAMS, shared=True)
     if way == "turn":
         _turn(code, s)
     else:
@@ -74,7 +74,7 @@ def pack_rows(s: Simd, way: str, height: int) -> Code:
     order of k: what one writes beyond the tile's height the next one overwrites, and what follows the tile is overwritten by up to
     `lanes` rows.
     """
-    code = Code(pack_rows_symbol(s, way, height), ROWS_PARAMS)
+    code = Code(pack_rows_symbol(s, way, height), ROWS_PARAMS, shared=True)
     n = s.lanes
     groups = range(0, height, n)
     if way == "rows":
@@ -120,7 +120,7 @@ def put_symbol(s: Simd) -> str:
 
 def put_across(s: Simd) -> Code:
     """`void (c, tile, rows, cols, width, c_col, add)`: c[j * c_col + i] (+)= tile[i * width + j] for i < rows, j < cols."""
-    code = Code(put_symbol(s), PUT_PARAMS)
+    code = Code(put_symbol(s), PUT_PARAMS, shared=True)
     n = s.lanes
     adding = code.compare("ne", "%add", 0)
     if not s.masked:

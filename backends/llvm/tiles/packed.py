@@ -198,7 +198,7 @@ def packed_kernel(s: Simd, mr: int, nv: int) -> Code:
 
     It fetches one line of every row of what is at the job's AHEAD.
     """
-    code = Code(packed_symbol(s, mr, nv), MICRO_PARAMS)
+    code = Code(packed_symbol(s, mr, nv), MICRO_PARAMS, shared=True)
 
     def word(number: int) -> str:
         return code.load("i64", code.at("i64", "%job", number))

@@ -18,7 +18,8 @@ class TileFunction:
 
     `parts` maps each function's symbol to its definition; two tile functions with a symbol in common mean the
     same function by it, so a module takes the union.  `text` is all of them, for a module with one tile
-    kernel.  `declares` are the declarations they need, one a line.  `scratch_bytes` is what `symbol` needs at its
+    kernel.  `shared` has those of the parts that are compiled once for all programs, each as (its declaration, a module of its own).
+    `declares` are the declarations they need, one a line.  `scratch_bytes` is what `symbol` needs at its
     first argument, 64-byte aligned.
     """
 
@@ -26,6 +27,7 @@ class TileFunction:
     parts: dict[str, str]
     declares: tuple[str, ...]
     scratch_bytes: int
+    shared: dict[str, tuple[str, str]]
 
     @property
     def text(self) -> str:
@@ -36,7 +38,14 @@ def tile(entry: Code, others: Iterable[Code], scratch_bytes: int) -> TileFunctio
     """The tile function whose entry point is `entry` and which uses `others`."""
     codes = {code.name: code for code in (*others, entry)}
     declares = set().union(*(code.declares for code in codes.values()))
-    return TileFunction(entry.name, {name: code.text() for name, code in codes.items()}, tuple(sorted(declares)), scratch_bytes)
+    parts = {name: code.text() for name, code in codes.items()}
+    shared = {name: (code.declaration, _alone(code)) for name, code in codes.items() if code.shared}
+    return TileFunction(entry.name, parts, tuple(sorted(declares)), scratch_bytes, shared)
+
+
+def _alone(code: Code) -> str:
+    """A module of one function, which others can be linked to."""
+    return "\n".join((*sorted(code.declares), code.text().replace("define internal ", "define ", 1)))
 
 
 def digest(kernel: str, *facts: object) -> str:

@@ -40,9 +40,17 @@ class Code:
     """
 
     def __init__(
-        self, name: str, params: Sequence[tuple[str, str]], *, linkage: str = "internal", attributes: str = "nounwind"
+        self,
+        name: str,
+        params: Sequence[tuple[str, str]],
+        *,
+        linkage: str = "internal",
+        attributes: str = "nounwind",
+        shared: bool = False,
     ) -> None:
-        self.name = name
+        """`shared` says that the function calls none of its module and suits many programs: it is compiled once for all of them."""
+        self.name, self.shared = name, shared
+        self.declaration = f"declare void @{name}({', '.join(t for t, _ in params)}) {attributes}".rstrip()
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{p}' for t, p in params)}) {attributes}".rstrip() + " {"
         self._lines: list[str] = []
         self._count = 0
