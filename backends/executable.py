@@ -1,4 +1,4 @@
-"""The compile and eager slots of the tracer: programs → native code, and single operations outside `jit`.
+"""Programs → native code, and single operations outside `jit`.
 
 A `NativeExecutable` owns its code; calling it checks nothing that tracing has already checked, converts arguments to dense aligned
 arrays, and raises what the code recorded.  `flat_caller` and `entry_for` give the compiled call path its entries: for flat arrays, and
@@ -314,10 +314,8 @@ _eager_lock = locks.guarded()
 _KEPT = 1024
 
 
-def run_eager(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
-    """The outputs of one operation: light ones by NumPy, the others by a cached compiled kernel."""
-    if primitive.eager == "numpy" or configured_backend() == "reference":
-        return trace.run_reference(primitive, inputs, params)
+def run_single(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """The outputs of one operation, by a compiled kernel; the last thousand kernels are kept."""
     types = tuple(type_of(x) for x in inputs)
     try:
         key: Any = (primitive.name, types, freeze(params))
@@ -340,7 +338,3 @@ def single(primitive: Primitive, types: Sequence[Type], params: dict[str, Any]) 
     inputs = tuple(Variable(t) for t in types)
     outs = tuple(Variable(t) for t in trace.infer(primitive, types, params))
     return Program(inputs, (Equation(outs, primitive, inputs, params),), outs, name=primitive.name)
-
-
-configured_backend: Callable[[], str] = lambda: "llvm"  # noqa: E731
-"""The backend of single operations; `fdl` replaces this by its configuration."""

@@ -252,15 +252,16 @@ class Crew:
         found: dict[str, float] = self._workers["limit"].ask("rates")
         return found
 
-    def measure(self, case: Case, seconds: float, rounds: int) -> Row:
-        """A case's row."""
+    def measure(self, case: Case, seconds: float, rounds: int, among: Sequence[str] | None = None) -> Row:
+        """A case's row; where `among` is given, of these libraries only."""
         if case.fresh:
-            return measure(case, list(self._programs.values()), seconds, rounds)
+            return measure(case, [p for name, p in self._programs.items() if among is None or name in among], seconds, rounds)
         for name, worker in self._workers.items():
             if not worker.is_alive:
                 worker.close()
                 self._workers[name] = Worker(name, *self._how)
-        chosen = [w for name, w in self._workers.items() if name != "limit" or case.work]
+        wanted = self._workers if among is None else {*among, "limit"}
+        chosen = [w for name, w in self._workers.items() if name in wanted and (name != "limit" or case.work)]
         return measure(case, chosen, seconds, rounds)
 
     def close(self) -> None:

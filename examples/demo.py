@@ -85,12 +85,6 @@ def draw_vae(task: Task, run: TrainState, test: Any, out: Path) -> list[Path]:
     decode = fdl.jit(lambda params, z: nn.sigmoid(vae.decode(params, z)))
     encode = fdl.jit(lambda params, x: vae.encode(params, pixels(x))[0])
 
-    shown = test.images[:40]
-    rebuilt = decode(run.params, encode(run.params, shown))
-    files = [pictures.reconstructions(out / "vae-reconstructions.png", shown / 255.0, rebuilt)]
-    draws = random.normal(random.key(7), (144, vae.latents))
-    files.append(pictures.samples(out / "vae-samples.png", decode(run.params, draws)))
-
     means = np.concatenate([np.asarray(encode(run.params, x)) for x in data.Loader(test.images, 1000)])
     middle = means.mean(0)
     _, spread, axes = np.linalg.svd(means - middle, full_matrices=False)
@@ -100,9 +94,17 @@ def draw_vae(task: Task, run: TrainState, test: Any, out: Path) -> list[Path]:
     side = 20
     along = np.linspace(-2.2, 2.2, side)
     plane = np.stack(np.meshgrid(along, along[::-1]), -1).reshape(-1, 2) * deviations
-    grid = decode(run.params, (middle + plane @ axes[:2]).astype(np.float32))
-    files.append(pictures.manifold(out / "vae-manifold.png", points, test.labels, grid, side, share))
-    return files
+    draws = np.asarray(random.normal(random.key(7), (144, vae.latents)))
+
+    # One call decodes all of them: a call for each of the three would be a compilation for each of their sizes.
+    latents = [means[:40], draws, (middle + plane @ axes[:2]).astype(np.float32)]
+    pixel_means = np.asarray(decode(run.params, np.concatenate(latents)))
+    rebuilt, samples, grid = np.split(pixel_means, np.cumsum([len(z) for z in latents])[:-1])
+    return [
+        pictures.reconstructions(out / "vae-reconstructions.png", test.images[:40] / 255.0, rebuilt),
+        pictures.samples(out / "vae-samples.png", samples),
+        pictures.manifold(out / "vae-manifold.png", points, test.labels, grid, side, share),
+    ]
 
 
 def tasks() -> dict[str, Task]:

@@ -1,8 +1,69 @@
-"""Fills the tracer's slots once: which code runs single operations, and which compiles programs."""
+"""Fills the tracer's slots: which code runs single operations, and where the primitives are that no loaded module declares."""
 
-from fdl.backends import executable
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from fdl.backends import compiler
 from fdl.config import config
 from fdl.tracer import trace
+from fdl.tracer.ir import freeze, type_of
+from fdl.tracer.primitive import ELSEWHERE, Elementwise, Primitive, View
+from fdl.tracer.scalars import SCALARS
 
-executable.configured_backend = lambda: config.backend
-trace.install(eager=executable.run_eager, compile=executable.compile_program)
+LARGE = 1 << 17
+"""Elements from which on NumPy, on one thread and in fresh memory, loses to a kernel by more than its compilation is noticed."""
+_MOST = 4096
+
+_seen: OrderedDict[Any, None] = OrderedDict()
+
+
+def run(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """The outputs of one operation: light ones by NumPy, the others by a cached compiled kernel.
+
+    A light operation on a large array is compiled when it comes for the second time. Only where that changes no bit: what a program
+    computes does not depend on what ran before it.
+    """
+    if config.backend == "reference" or (primitive.eager == "numpy" and not _repeats(primitive, inputs, params)):
+        return trace.run_reference(primitive, inputs, params)
+    return compiler.run_single(primitive, inputs, params)
+
+
+def _repeats(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
+    """Whether a light operation gives the same bits compiled, is large, and has come before."""
+    match primitive.lowering:
+        case Elementwise():
+            shape = None
+        case View():
+            shape = params.get("shape")
+        case _:
+            return False
+    types = [type_of(x) for x in inputs]
+    size = max([t.size for t in types], default=0) if shape is None else math.prod(shape)
+    if size < LARGE:
+        return False
+    if shape is None and isinstance(primitive.lowering, Elementwise):
+        scalar = SCALARS.get(primitive.name)
+        if scalar is None or not scalar.exact or any(t.dtype.kind == "c" for t in types):
+            return False
+    key = (primitive.name, tuple(types), freeze(params))
+    try:
+        if key in _seen:
+            return True
+    except TypeError:  # a parameter that has no hash
+        return False
+    _seen[key] = None
+    if len(_seen) > _MOST:
+        _seen.popitem(last=False)
+    return False
+
+
+trace.install(run)
+ELSEWHERE.extend(
+    [
+        *(f"fdl.transforms.{name}" for name in ("remat", "custom_jvp", "custom_vjp", "implicit")),
+        *(f"fdl.{name}" for name in ("control", "debug", "collectives", "random", "scipy", "lax")),
+        "fdl.tracer.ops.interleaved",
+    ]
+)

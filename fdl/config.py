@@ -22,10 +22,10 @@ class Config:
 
     Attributes:
         backend: "llvm" compiles to native code; "reference" runs the NumPy definition of each operation. From `FDL_BACKEND`.
-        log_compiles: what the logger "fdl.jit" tells of compilations. "once": for each jitted function one line at INFO when it is
-            compiled a second time, naming the argument that changed, and one at WARNING when it has been compiled more than eight times.
-            "always" (or True): one line at WARNING for every compilation, with its time and the reason. "never" (or False): nothing. From
-            `FDL_LOG_COMPILES`.
+        log_compiles: what the logger "fdl.jit" tells of compilations. "once": for each jitted function one line at WARNING, which Python
+            prints by itself, when it is compiled again, naming the argument that changed, once for each cause, and one when it has been
+            compiled more than eight times; at INFO what was asked for, such as another value of a static flag. "always" (or True): one
+            line at WARNING for every compilation, with its time and the reason. "never" (or False): nothing. From `FDL_LOG_COMPILES`.
     """
 
     backend: Backend = "llvm"

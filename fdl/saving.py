@@ -30,6 +30,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import safetensors
+from .numpy.scalar_types import ScalarType
 from .safetensors import FormatError
 from .tracer import dtypes, errors, tree
 from .tracer.array import Array, ArrayBase
@@ -261,7 +262,7 @@ def _encode_static(data: Any) -> Node:
         return {"tuple": [_encode_static(item) for item in data]}
     if type(data) in (bool, int, float, complex, str):
         return _encode_scalar(data, "")
-    if isinstance(data, np.dtype):
+    if isinstance(data, (np.dtype, ScalarType)):
         return {"dtype": data.name}
     if hasattr(data, "__qualname__") and hasattr(data, "__module__"):
         return {"named": _name_of(data)}  # a class or function

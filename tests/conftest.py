@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
+import fdl  # noqa: F401 (it says where the primitives are)
+from fdl.tracer.primitive import declare_all
+
 # What a test compiles is compiled by it: objects from an earlier run would hide what is broken. Processes inherit it.
 os.environ["FDL_CACHE_DIR"] = ""
 
@@ -24,6 +27,9 @@ settings.load_profile("fdl")
 # examples would depend on which files ran before it in the same process. There is no public switch.
 if hasattr(providers, "is_local_module_file"):
     setattr(providers, "is_local_module_file", lambda path: False)  # noqa: B010 (mypy: not exported)
+
+# Tables of tests are made of all primitives, whichever modules a test file imports.
+declare_all()
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -146,7 +146,7 @@ NOTES: dict[str, dict[str, str]] = {
     },
     "jax.nn.initializers": {
         "glorot_normal glorot_uniform he_normal he_uniform kaiming_normal kaiming_uniform lecun_normal lecun_uniform truncated_normal "
-        "xavier_normal xavier_uniform": "the initialiser itself, of `(key, shape, dtype)`; elsewhere a function that makes one",
+        "xavier_normal xavier_uniform": "a function that makes an initialiser, and, called with a key, the initialiser itself",
     },
     "jax.scipy.fft": {"dct dctn idct idctn": "types 2 and 3"},
     "jax.scipy.optimize": {"minimize": "by the method BFGS"},

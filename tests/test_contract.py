@@ -283,6 +283,8 @@ INTERRUPTED = """
     import numpy as np
     import fdl, fdl.numpy as fnp
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
+
     def step(w, x):
         g = fdl.grad(lambda w: (fnp.tanh(x @ w) ** 2).sum())(w)
         return w - 1e-6 * g, (g * g).sum()

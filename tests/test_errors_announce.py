@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import logging
+import os
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +26,15 @@ Lines = Callable[[], list[str]]
 def no_copies() -> None:
     """Functions of other tests that were made anew are forgotten."""
     announce._copies.clear()
+
+
+def script(text: str, **env: str) -> str:
+    """What a program prints to stderr, run in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], env=os.environ | env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 @pytest.fixture
@@ -61,7 +75,7 @@ def test_a_shape(lines: Lines) -> None:
     f(PARAMS, X)
     assert lines() == []
     f(PARAMS, X[:2])
-    assert lines() == [f"INFO jit(step) is compiled a second time: x has shape (2, 3), before (4, 3). At {here()}"]
+    assert lines() == [f"WARNING jit(step) is compiled a second time: x has shape (2, 3), before (4, 3). At {here()}"]
     f(PARAMS, X[:3])
     f(PARAMS, X)
     assert lines() == []  # said once
@@ -71,15 +85,32 @@ def test_a_dtype_deep_in_a_tree(lines: Lines) -> None:
     f = fdl.jit(total(0.12))
     f(PARAMS, X)
     f({**PARAMS, "w": PARAMS["w"].astype("bfloat16")}, X)
-    line = "INFO jit(step) is compiled a second time: params['w'] has dtype bfloat16, before float32."
+    line = "WARNING jit(step) is compiled a second time: params['w'] has dtype bfloat16, before float32."
     assert lines() == [f"{line} At {here(-2)}"]
+
+
+def test_each_cause_is_said_once(lines: Lines) -> None:
+    f = fdl.jit(total(0.22))
+    f(PARAMS, X)
+    f(PARAMS, X[:2])
+    f(PARAMS, X[:3])
+    f({**PARAMS, "w": PARAMS["w"].astype("float16")}, X)
+    f({**PARAMS, "w": PARAMS["w"].astype("bfloat16")}, X)
+    f({**PARAMS, "w": fnp.ones((3, 7)), "b": [fnp.ones(7)]}, X)
+    line = "WARNING jit(step) is compiled"
+    assert lines() == [
+        f"{line} a second time: x has shape (2, 3), before (4, 3). At {here(-7)}",
+        f"{line} for the 4th time: params['w'] has dtype float16, before float32. At {here(-6)}",
+        f"{line} for the 6th time: params['b'][0] has shape (7,), before (2,); params['w'] has shape (3, 7), before (3, 2). "
+        f"At {here(-6)}",
+    ]
 
 
 def test_two_changes(lines: Lines) -> None:
     f = fdl.jit(total(0.13))
     f(PARAMS, X)
     f({**PARAMS, "w": fnp.ones((5, 2))}, fnp.ones((4, 5)))
-    line = "INFO jit(step) is compiled a second time: params['w'] has shape (5, 2), before (3, 2); x has shape (4, 5), before (4, 3)."
+    line = "WARNING jit(step) is compiled a second time: params['w'] has shape (5, 2), before (3, 2); x has shape (4, 5), before (4, 3)."
     assert lines() == [f"{line} At {here(-2)}"]
 
 
@@ -87,7 +118,7 @@ def test_an_argument_nested_differently(lines: Lines) -> None:
     f = fdl.jit(total(0.14))
     f(PARAMS, X)
     f({**PARAMS, "b": [fnp.ones(2)] * 2}, X)
-    line = "INFO jit(step) is compiled a second time: params is nested differently"
+    line = "WARNING jit(step) is compiled a second time: params is nested differently"
     assert lines() == [f"{line} (params['b']: before a list of 1, now a list of 2). At {here(-2)}"]
     f({**PARAMS, "b": (fnp.ones(2), fnp.ones(2))}, X)
     assert lines() == []  # it traces to a program that is compiled already
@@ -97,7 +128,57 @@ def test_a_static_argument(lines: Lines) -> None:
     f = fdl.jit(total(0.15), static_argnames="n")
     f(PARAMS, X, n=2)
     f(PARAMS, X, n=3)
-    assert lines() == [f"INFO jit(step) is compiled a second time: the static argument n is 3, before 2. At {here()}"]
+    assert lines() == [f"WARNING jit(step) is compiled a second time: the static argument n is 3, before 2. At {here()}"]
+
+
+class Flavour(enum.Enum):
+    SWEET = 1
+    SOUR = 2
+
+
+MODES: list[tuple[Any, Any]] = [(True, False), ("relu", "tanh"), (None, True), (Flavour.SWEET, Flavour.SOUR)]
+
+
+@pytest.mark.parametrize("values", MODES)
+def test_a_static_argument_that_chooses_a_mode_is_told_at_info(values: tuple[Any, Any], lines: Lines) -> None:
+    factors = {repr(v): 0.231 + MODES.index(values) + 0.17 * k for k, v in enumerate(values)}  # no other test's program
+    f = fdl.jit(lambda x, mode: x * factors[repr(mode)], static_argnames="mode")
+    for mode in values:
+        f(X, mode)
+    assert lines() == [
+        f"INFO jit(<lambda>) is compiled a second time: the static argument mode is {values[1]!r}, before {values[0]!r}. At {here(-2)}"
+    ]
+    f(X[:2], values[0])  # another cause
+    assert lines() == [f"WARNING jit(<lambda>) is compiled for the 3rd time: x has shape (2, 3), before (4, 3). At {here()}"]
+
+
+AGAIN = """
+    import logging
+    import fdl, fdl.numpy as fnp
+    {setting}
+    f = fdl.jit(lambda x, train: x * 2 if train else x, static_argnames="train", backend="reference")
+    for n in (4, 4, 3, 2):
+        for train in (True, False):
+            f(fnp.ones(n), train)
+"""
+
+
+def test_it_is_seen_without_any_setting() -> None:
+    """Python prints it to stderr: one line, the argument that changed in it."""
+    (line,) = script(AGAIN.format(setting="")).splitlines()
+    assert line == "jit(<lambda>) is compiled for the 3rd time: x has shape (3,), before (4,). At <string>:8 (<module>)"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ['fdl.config.log_compiles = "never"', 'logging.getLogger("fdl.jit").setLevel("ERROR")', 'logging.getLogger("fdl").setLevel("ERROR")'],
+)
+def test_the_ways_to_silence_it(setting: str) -> None:
+    assert script(AGAIN.format(setting=setting)) == ""
+
+
+def test_the_variable_that_silences_it() -> None:
+    assert script(AGAIN.format(setting=""), FDL_LOG_COMPILES="never") == ""
 
 
 def test_many_compilations_are_a_warning(lines: Lines) -> None:

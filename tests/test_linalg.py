@@ -441,12 +441,71 @@ def test_derivatives_to_second_order(name: str, dtype: Any) -> None:
 def test_adjugate_of_a_singular_matrix() -> None:
     x = draw(4, 4)
     x[3] = x[0] + x[1]
-    cofactors = np.array(
-        [[(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(x, i, 0), j, 1)) for j in range(4)] for i in range(4)]
-    )
-    close(fdl.grad(L.det)(x), cofactors, 1e-8)
+    close(fdl.grad(L.det)(x), cofactors(x), 1e-8)
     close(fdl.grad(L.det)(np.zeros((3, 3))), np.zeros((3, 3)))
     close(fdl.grad(L.det)(np.diag([0.0, 1.0, 2.0])), np.diag([2.0, 0.0, 0.0]))
+
+
+def cofactors(x: np.ndarray) -> np.ndarray:
+    """The derivative of det, by its definition."""
+    n = len(x)
+    minors = [[np.linalg.det(np.delete(np.delete(x, i, 0), j, 1)) for j in range(n)] for i in range(n)]
+    return np.array([[(-1) ** (i + j) * minors[i][j] for j in range(n)] for i in range(n)])
+
+
+def _rank(n: int, r: int, dtype: Any = np.float64) -> np.ndarray:
+    return draw(n, r, dtype=dtype, seed=r) @ draw(r, n, dtype=dtype, seed=r + 1)
+
+
+def _without_column(n: int, k: int) -> np.ndarray:
+    x = draw(n, n, seed=k)
+    x[:, k] = 0
+    return x
+
+
+SINGULAR = {
+    **{f"a zero column {k}": _without_column(4, k) for k in range(4)},
+    **{f"a zero column {k} of 7": _without_column(7, k) for k in (0, 3, 6)},
+    "equal columns": draw(5, 5, seed=1)[:, [0, 0, 1, 2, 3]],
+    "opposite columns": draw(5, 5, seed=1)[:, [0, 1, 0, 2, 3]] * [1, 1, -1, 1, 1],
+    "equal rows": draw(5, 5, seed=2)[[0, 1, 2, 3, 1]],
+    "a diagonal": np.diag([1.0, 0.0, 2.0, 3.0]),
+    "a nilpotent": np.eye(6, k=1),
+    "a Laplacian": 2 * np.eye(6) - np.roll(np.eye(6), 1, 0) - np.roll(np.eye(6), -1, 0),
+    "rank n - 1": _rank(6, 5),
+    "rank n - 1, complex": _rank(5, 4, np.complex128),
+    "rank n - 2": _rank(6, 4),
+    "rank n - 2, a diagonal": np.diag([0.0, 1.0, 0.0, 3.0, 2.0]),
+    "rank 2": np.arange(16.0).reshape(4, 4),
+    "rank 1": np.ones((5, 5)),
+    "rank 0": np.zeros((4, 4)),
+    "regular, badly scaled": np.diag([1e-20, 1.0, 1e10, 3.0]),
+    "regular, a permutation": np.eye(5)[[2, 0, 1, 4, 3]],
+}
+
+
+@pytest.mark.parametrize("run", [lambda f: f, fdl.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("what", SINGULAR)
+def test_the_derivative_of_det_at_any_rank(what: str, run: Any) -> None:
+    x = SINGULAR[what]
+    holomorphic = np.iscomplexobj(x)
+    wanted = cofactors(x)
+    tolerance = 1e-12 * max(1.0, np.abs(x).max()) ** (len(x) - 1)
+    np.testing.assert_allclose(run(fdl.grad(L.det, holomorphic=holomorphic))(x), wanted, rtol=1e-9, atol=tolerance)
+    dot = draw(*x.shape, dtype=x.dtype, seed=9)
+    np.testing.assert_allclose(run(lambda x: fdl.jvp(L.det, (x,), (dot,))[1])(x), (wanted * dot).sum(), rtol=1e-9, atol=10 * tolerance)
+    if not holomorphic and np.abs(x).max() < 100:
+        h = 1e-4
+        difference = (np.linalg.det(x + h * dot) - np.linalg.det(x - h * dot)) / (2 * h)
+        assert float(fdl.jvp(L.det, (x,), (dot,))[1]) == pytest.approx(difference, rel=1e-5, abs=1e-5)
+
+
+def test_the_derivative_of_det_of_a_stack_of_several_ranks() -> None:
+    x = np.stack([v for v in SINGULAR.values() if v.shape == (4, 4)])
+    wanted = np.stack([cofactors(v) for v in x])
+    for f in (fdl.vmap(fdl.grad(L.det)), fdl.grad(lambda v: L.det(v).sum()), fdl.jit(fdl.vmap(fdl.grad(L.det)))):
+        for slope, matrix, expected in zip(np.asarray(f(x)), x, wanted, strict=True):
+            np.testing.assert_allclose(slope, expected, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(matrix).max()) ** 3)
 
 
 def test_norms_at_zero_have_derivative_zero() -> None:

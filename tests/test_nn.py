@@ -392,6 +392,43 @@ def test_initializers(init: Any, variance: float) -> None:
     assert init(random.key(0), (3, 2), np.float64).dtype == np.float64
 
 
+SCALED = ["glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform"]
+SCALED += ["xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform", "truncated_normal"]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_initializers_under_their_jax_names(name: str) -> None:
+    """`f()(key, shape, dtype)` as in JAX, and `f(key, shape, dtype)`."""
+    f, key = getattr(initializers, name), random.key(3)
+    made = f(1.0) if name == "truncated_normal" else f()
+    for dtype in ("float32", "float64", "float16"):
+        w = made(key, (5, 7), dtype)
+        assert w.dtype == dtype and w.tolist() == f(key, (5, 7), dtype).tolist() == f(key=key, shape=(5, 7), dtype=dtype).tolist()
+    assert f(dtype=fnp.float64)(key, (2, 3)).dtype == np.float64
+    assert fdl.jit(lambda k: made(k, (5, 7)))(key).tolist() == fdl.jit(lambda k: f(k, (5, 7)))(key).tolist()
+    with pytest.raises(TypeError, match=r"expected a key \(uint32 of shape"):
+        f(0, (5, 7))
+
+
+def test_axes_of_initializers() -> None:
+    key = random.key(0)
+    assert initializers.fans((3, 3, 16, 32)) == (144, 288)
+    assert initializers.fans((32, 16), in_axis=1, out_axis=0) == (16, 32)
+    assert initializers.fans((5, 8, 2, 4), in_axis=(1, 2), out_axis=3, batch_axis=0) == (16, 4)
+    w = initializers.lecun_normal(in_axis=-1, out_axis=-2)(key, (400, 150))
+    assert float(fnp.var(w)) == pytest.approx(1 / 150, rel=0.02)
+    stacked = initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=0)(key, (50, 20, 60))
+    assert float(fnp.var(stacked)) == pytest.approx(1 / 20, rel=0.02)
+    with pytest.raises(ValueError, match="axis 2 is out of range"):
+        initializers.he_normal(in_axis=2)(key, (3, 4))
+    narrow = initializers.truncated_normal(0.5, lower=-1.0, upper=3.0)(key, (4000,))
+    assert float(narrow.min()) >= -0.5 and 1.0 < float(narrow.max()) <= 1.5
+    made = [initializers.normal(dtype="f8"), initializers.uniform(dtype="f8"), initializers.constant(1, dtype="f8")]
+    made += [initializers.orthogonal(dtype="f8"), initializers.delta_orthogonal(dtype="f8")]
+    assert all(i(key, (1, 2, 2)).dtype == np.float64 for i in made)
+
+
+
 def test_simple_initializers() -> None:
     assert initializers.zeros(None, (2,), np.float64).tolist() == [0, 0]
     assert initializers.constant(2.0)(None, (2,)).dtype == np.float32

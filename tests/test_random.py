@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import fdl
 import fdl.numpy as fnp
 from fdl import random
 
@@ -69,3 +70,27 @@ def test_a_thing_that_is_no_key_is_refused_by_name():
 def test_normal_has_the_moments_of_the_normal_distribution():
     x = np.asarray(random.normal(random.key(3), (100_000,)))
     assert abs(x.mean()) < 0.02 and abs(x.std() - 1) < 0.02 and abs((x**4).mean() - 3) < 0.1
+
+
+SEEDS = [0, 7, -3, 2**31 - 1, -(2**31), 2**31, -(2**31) - 1, 2**32 - 3, 2**40, -(2**40), 2**63 - 1, -(2**63), 2**63 + 5]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_key_of_a_traced_seed_is_that_of_its_value(seed):
+    words = random.key(seed).tolist()
+    for dtype in ("int8", "uint8", "int32", "uint32", "int64", "uint64"):
+        if np.iinfo(dtype).min <= seed <= np.iinfo(dtype).max:
+            x = np.asarray(seed, dtype)
+            for given in (x, fnp.asarray(x), x[()]):
+                assert random.key(given).tolist() == words
+            traced = fdl.jit(lambda s: random.key(s))(x)
+            assert traced.dtype == np.uint32 and traced.tolist() == words
+
+
+def test_keys_of_many_seeds():
+    assert fdl.vmap(random.key)(np.arange(3)).tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert fdl.jit(random.key)(5).tolist() == [0, 5]  # a Python number
+    inside = fdl.jit(lambda seed: random.bits(random.key(seed), (3,)))(11)
+    assert inside.tolist() == random.bits(random.key(11), (3,)).tolist()
+    total = fdl.fori_loop(0, 3, lambda i, t: t + random.uniform(random.key(i)), 0.0)
+    assert float(total) == pytest.approx(sum(float(random.uniform(random.key(i))) for i in range(3)), rel=1e-6)

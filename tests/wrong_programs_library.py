@@ -65,6 +65,22 @@ def seed_that_is_a_float(x):
 
 
 @wrong(X, right=drawn)
+def seed_that_is_an_array_of_floats(x):
+    """DTypeError: random.key: the seed must be an integer, got an array of type f32[]. Convert it with .astype(int).
+    > at {here}
+    """
+    return x + random.normal(random.key(fnp.asarray(0.5)), x.shape)  #: here
+
+
+@wrong(X, right=lambda: fdl.vmap(random.key)(np.arange(2)))
+def seeds_without_vmap(x):
+    """ShapeError: random.key: the seed must be 0-d, got shape (2,). Map over seeds with fdl.vmap(random.key).
+    > at {here}
+    """
+    return x + random.normal(random.key(np.arange(2)), x.shape)  #: here
+
+
+@wrong(X, right=drawn)
 def seed_of_too_many_bits(x):
     """OverflowError: random.key: the seed 1208925819614629174706176 does not fit in 64 bits.
     > at {here}

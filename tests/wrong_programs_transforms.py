@@ -156,7 +156,7 @@ def reverse_mode_through_a_while_loop(x):
 
 @wrong(X, right=lambda: fdl.hessian(lambda x: (x * x).sum())(X))
 def hessian_of_integers(x):
-    """DTypeError: jacfwd(double): argument x has dtype int32, expected a floating-point one. Convert it with
+    """DTypeError: hessian(double): argument x has dtype int32, expected a floating-point one. Convert it with
     .astype(float), or choose other argnums.
     > at {here}
     """

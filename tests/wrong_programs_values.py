@@ -271,6 +271,24 @@ def python_int_above_8_bits(x):
     return x + fnp.full(3, 300, "i8")  #: here
 
 
+@wrong(I, modes=("eager", "jit", "vmap"), right=lambda: fnp.asarray(I, "u8").at[0].set(200))
+def python_int_set_into_8_bits(i):
+    """OverflowError: .at[...].set: the values: the Python integer 300 does not fit in uint8: expected 0 to 255. Convert
+    what has that dtype to a wider one, such as int64.
+    > at {here}
+    """
+    return i.astype("u8").at[0].set(300)  #: here
+
+
+@wrong(I, modes=("eager", "jit", "vmap"), right=lambda: fnp.asarray(I, "u8") + 200)
+def python_int_added_to_8_bits(i):
+    """OverflowError: add: the Python integer 300 does not fit in uint8: expected 0 to 255. Convert what has that dtype
+    to a wider one, such as int64.
+    > at {here}
+    """
+    return i.astype("u8") + 300  #: here
+
+
 # --- arrays used as something else ----------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from . import dtypes
 from .check import check_program
 from .errors import ParseError
 from .ir import Atom, Equation, Literal, Program, Type, Variable
-from .primitive import PRIMITIVES, lookup
+from .primitive import is_declared, lookup
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]*
@@ -159,7 +159,7 @@ class _Parser:
         outs = self.bindings(env, {"="})
         self.take("=")
         name = self.take(kind="word")
-        if name not in PRIMITIVES:
+        if not is_declared(name):
             raise self._error(f"no primitive is named {name!r}", back=1)
         params: dict[str, Any] = {}
         if self.has("["):

@@ -8,12 +8,14 @@ May be imported by: everything after `ir`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .errors import IndexOutOfBoundsError, MissingRuleError, at
 from .ir import NO_EFFECTS, Effect, Equation, Literal, Program, Type, evaluate, subprograms
+from .lazy import load
 
 # --- what a compiler needs to know, target-neutral ------------------------------------------------
 
@@ -91,7 +93,10 @@ class Axis(int):
 
 
 PRIMITIVES: dict[str, Primitive] = {}
-"""Name → primitive."""
+"""Name → primitive, of all modules that are loaded."""
+
+ELSEWHERE: list[str] = []
+"""Modules that declare the others, and are loaded at their first use; a text or a pickle may name any primitive."""
 
 
 class Primitive:
@@ -113,7 +118,7 @@ class Primitive:
     """
 
     __slots__ = (
-        "_effects", "_params_effects", "abstract", "batch", "eager", "jvp", "linearize", "lowering", "multiple",
+        "_effects", "_namespace", "_params_effects", "abstract", "batch", "eager", "jvp", "linearize", "lowering", "multiple",
         "name", "reference", "source", "transpose",
     )  # fmt: skip
 
@@ -133,12 +138,13 @@ class Primitive:
         multiple: bool = False,
         eager: str = "numpy",
     ) -> None:
-        if name in PRIMITIVES:
+        if name in PRIMITIVES and not PRIMITIVES[name]._is_abandoned():
             raise ValueError(f"primitive {name!r} is declared already, in {PRIMITIVES[name].source}")
         self.name, self.abstract, self.reference = name, abstract, reference
         self.jvp, self.transpose, self.batch, self.linearize = jvp, transpose, batch, linearize
         self.lowering, self.multiple, self.eager = lowering, multiple, eager
         self._effects, self._params_effects = effects, params_effects
+        self._namespace = _importing()
         self.source: str = getattr(getattr(abstract, "__code__", None), "co_filename", "?")
         PRIMITIVES[name] = self
 
@@ -147,6 +153,11 @@ class Primitive:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return lookup, (self.name,)
+
+    def _is_abandoned(self) -> bool:
+        """Whether the import of the module that declared it did not end: it is run again, and declares its primitives again."""
+        module = sys.modules.get(self._namespace.get("__name__", ""))
+        return module is None or vars(module) is not self._namespace
 
     def effects_of(self, params: dict[str, Any]) -> frozenset[Effect]:
         """The effects of an equation with these parameters."""
@@ -168,12 +179,35 @@ class Primitive:
 _WORDS = {"jvp": "differentiable", "transpose": "differentiable in reverse mode here", "batch": "known to vmap"}
 
 
+def _importing() -> dict[str, Any]:
+    """The namespace of the module whose import declares a primitive."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_globals
+
+
+def declare_all() -> None:
+    """Loads the modules that declare primitives: `PRIMITIVES` is complete."""
+    for module in ELSEWHERE:
+        load(module)
+
+
+def is_declared(name: str) -> bool:
+    """Whether there is a primitive of that name."""
+    if name not in PRIMITIVES:
+        declare_all()
+    return name in PRIMITIVES
+
+
 def lookup(name: str) -> Primitive:
-    """The primitive of that name; raises KeyError with the nearest names."""
-    try:
-        return PRIMITIVES[name]
-    except KeyError:
-        raise KeyError(f"no primitive is named {name!r}") from None
+    """The primitive of that name; raises KeyError where there is none."""
+    found = PRIMITIVES.get(name)
+    if found is not None:
+        return found
+    if not is_declared(name):
+        raise KeyError(f"no primitive is named {name!r}")
+    return PRIMITIVES[name]
 
 
 # --- values that only rules see -------------------------------------------------------------------

@@ -456,19 +456,15 @@ def _result(data: Any, t: Type) -> Array:
 EAGER: Callable[[Primitive, Sequence[Any], Params], list[Any]] = run_reference
 """Runs one operation outside `jit`."""
 
-COMPILE: Callable[..., Any] | None = None
-"""Compiles a program: `COMPILE(program, options) -> callable(list of arrays) -> list of Arrays`."""
 
-
-def install(*, eager: Callable[..., list[Any]] | None = None, compile: Callable[..., Any] | None = None) -> None:
-    """Fills the slots: how single operations run, and how programs are compiled."""
-    global EAGER, COMPILE
-    EAGER = eager or EAGER
-    COMPILE = compile or COMPILE
+def install(eager: Callable[[Primitive, Sequence[Any], Params], list[Any]]) -> None:
+    """Fills the slot: how single operations run."""
+    global EAGER
+    EAGER = eager
 
 
 __all__ = [
-    "COMPILE", "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "axis_sizes", "bind", "check_array",
+    "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "axis_sizes", "bind", "check_array",
     "current", "current_source", "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "prune", "record",
     "run_reference", "sourced", "using",
 ]  # fmt: skip

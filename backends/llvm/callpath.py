@@ -16,6 +16,9 @@ May be imported by: `jit` and its tests.
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 from . import layout
 from .callpath_native import native_type, unavailable
 from .callpath_plain import PlainDispatcher
@@ -27,6 +30,7 @@ from .entries import Out as Out
 from .entries import Output as Output
 from .entries import ScalarArg as ScalarArg
 from .entries import Static as Static
+from .locks import MAKING
 
 
 def why_plain() -> str | None:
@@ -40,6 +44,22 @@ def dispatcher_type() -> type:
     The first call compiles the native code.
     """
     return PlainDispatcher if unavailable() else native_type()
+
+
+_concrete: dict[type, Any] = {}
+
+
+def concrete(abstract: type) -> Any:
+    """The class `abstract`, called as a dispatcher is: a subclass of it and of `dispatcher_type()`, one for each `abstract`."""
+    found = _concrete.get(abstract)
+    if found is not None:
+        return found
+    with MAKING:
+        if abstract not in _concrete:
+            names = {"__module__": abstract.__module__, "__qualname__": abstract.__qualname__, "__doc__": abstract.__doc__}
+            bases = (abstract, dispatcher_type())
+            _concrete[abstract] = types.new_class(abstract.__name__, bases, {}, lambda body: body.update(names))
+        return _concrete[abstract]
 
 
 def __getattr__(name: str) -> type:

@@ -15,6 +15,7 @@ from fdl import nn, optim, random
 from fdl.nn.losses import sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy
 from fdl.nn.losses import softmax_cross_entropy as softmax_cross_entropy
 from fdl.tracer import tree
+from fdl.tracer.ir import Program, subprograms
 from fdl.tracer.ops.convolve import conv as raw_conv
 
 jit, grad, value_and_grad, scan, fori_loop = fdl.jit, fdl.grad, fdl.value_and_grad, fdl.scan, fdl.fori_loop
@@ -49,6 +50,15 @@ def eager(f: Callable[..., Any], *args: Any) -> Bench:
     """A function that is not compiled."""
     own = [arrays(a) for a in args]
     return Bench(lambda: f(*own))
+
+
+def equations(f: Callable[..., Any], *args: Any) -> int:
+    """How many equations a function traces to, those of inner programs too."""
+
+    def count(program: Program) -> int:
+        return sum(1 + sum(map(count, subprograms(e.params))) for e in program.equations)
+
+    return count(fdl.jit(f).lower(*(arrays(a) for a in args)).program)
 
 
 def conv(x: Any, w: Any, b: Any = None, padding: str = "VALID") -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import random
+import fdl.random as random
+
 from ..tracer import tree
 from ..tracer.errors import DTypeError, ShapeError, at, user_source
 

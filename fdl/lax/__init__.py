@@ -22,9 +22,9 @@ from fdl.control import map as map
 from fdl.control import scan as scan
 from fdl.control import switch as switch
 from fdl.control import while_loop as while_loop
-from fdl.transforms import custom_linear_solve as custom_linear_solve
-from fdl.transforms import custom_root as custom_root
 from fdl.transforms import stop_gradient as stop_gradient
+from fdl.transforms.implicit import custom_linear_solve as custom_linear_solve
+from fdl.transforms.implicit import custom_root as custom_root
 
 from . import linalg as linalg
 from .choices import *  # noqa: F403

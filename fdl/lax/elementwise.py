@@ -19,7 +19,7 @@ from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
-from fdl.transforms import custom_jvp
+from fdl.transforms.custom_jvp import custom_jvp
 
 from .operands import (
     INEXACT,

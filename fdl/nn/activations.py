@@ -12,7 +12,7 @@ from typing import Any
 
 from fdl import numpy as fnp
 from fdl.numpy.promote import promote_operands
-from fdl.transforms import custom_jvp
+from fdl.transforms.custom_jvp import custom_jvp
 
 
 def relu(x: Any) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import fdl.random as random
 from fdl import numpy as fnp
-from fdl import random
 from fdl.tracer import tree
 from fdl.tracer.errors import DTypeError, TreeError, at, user_source
 from fdl.tracer.trace import described

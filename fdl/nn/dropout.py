@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import fdl.random as random
 from fdl import numpy as fnp
-from fdl import random
 from fdl.numpy.promote import promote_operands
 from fdl.tracer.errors import at, user_source
 

@@ -1,4 +1,4 @@
-"""Initial values of parameters: functions `(key, shape, dtype) -> array`.
+"""Initial values of parameters: functions `(key, shape, dtype) -> array`, and functions that make those.
 
 The fans of a weight of shape (*window, in, out) are window · in and window · out, so that they serve matrices and filters.
 Variance scaling draws with standard deviation √(gain / fan):
@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+import fdl.random as random
 from fdl import numpy as fnp
-from fdl import random
+from fdl.numpy.promote import canonical_axis
+from fdl.random.keys import check_key
 from fdl.tracer import dtypes
+from fdl.tracer.array import ArrayBase
 from fdl.tracer.errors import ShapeError, at, user_source
 
 Initializer = Callable[..., Any]
@@ -29,51 +32,95 @@ Initializer = Callable[..., Any]
 _CUT_STD = 0.87962566103423978
 
 
-def fans(shape: Sequence[int]) -> tuple[int, int]:
-    """(fan in, fan out) of a weight of shape (*window, in, out).
+Axes = int | Sequence[int]
 
-    Raises: ShapeError for fewer than two axes.
+
+def fans(shape: Sequence[int], in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()) -> tuple[int, int]:
+    """(fan in, fan out) of a weight of shape (*window, in, out), or one whose inputs, outputs and stacked weights are along other axes.
+
+    Raises: ShapeError for fewer than two axes, or an axis that there is not.
 
     Example:
-        >>> fans((3, 3, 16, 32))
-        (144, 288)
+        >>> fans((3, 3, 16, 32)), fans((32, 16), in_axis=1, out_axis=0)
+        ((144, 288), (16, 32))
     """
     if len(shape) < 2:
         raise ShapeError(f"initializers: shape {tuple(shape)} has no fans: expected (*window, in, out).{at(user_source())}")
-    window = math.prod(shape[:-2])
-    return window * shape[-2], window * shape[-1]
+
+    def size(axes: Axes) -> int:
+        named = (axes,) if isinstance(axes, int) else axes
+        return math.prod(shape[canonical_axis("initializers", a, len(shape))] for a in named)
+
+    given, made = size(in_axis), size(out_axis)
+    window = math.prod(shape) // max(given * made * size(batch_axis), 1)
+    return window * given, window * made
 
 
-def truncated_normal(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
-    """Standard normal numbers given that they lie in (−2, 2), by the inverse of the distribution function."""
-    bound = math.erf(2 / math.sqrt(2))
-    u = random.uniform(key, tuple(shape), dtype, -bound, bound)
+def _cut(key: Any, shape: Sequence[int], dtype: Any, lower: float = -2.0, upper: float = 2.0) -> Any:
+    """Standard normal numbers given that they lie in (lower, upper), by the inverse of the distribution function."""
+    low, high = (math.erf(v / math.sqrt(2)) for v in (lower, upper))
+    u = random.uniform(key, tuple(shape), dtype, low, high)
     # Rounding may put the extreme u's images a hair outside.
-    return fnp.clip(fnp.multiply(fnp.erf_inv(u), math.sqrt(2)), -2.0, 2.0)
+    return fnp.clip(fnp.multiply(fnp.erf_inv(u), math.sqrt(2)), lower, upper)
 
 
-def _scaled(name: str, gain: float, mode: str, normal: bool, text: str) -> Initializer:
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
-        fan_in, fan_out = fans(shape)
-        fan = max({"in": fan_in, "average": (fan_in + fan_out) / 2}[mode], 1)
-        std = math.sqrt(gain / fan)
-        if normal:
-            return fnp.multiply(truncated_normal(key, shape, dtype), std / _CUT_STD)
-        bound = math.sqrt(3) * std
-        return random.uniform(key, tuple(shape), dtype, -bound, bound)
+def _drawing(name: str, draw: Callable[..., Any], make: Callable[..., Initializer], text: str) -> Initializer:
+    """An initialiser that is also, called without a key, the function that makes it: `f(key, shape)` is `f()(key, shape)`."""
+
+    def initializer(*args: Any, **options: Any) -> Any:
+        if len(args) > 1 or "key" in options or "shape" in options or (args and isinstance(args[0], (ArrayBase, np.ndarray))):
+            check_key(args[0] if args else options.get("key"), name)
+            return draw(*args, **options)
+        return make(*args, **options)
 
     initializer.__name__ = initializer.__qualname__ = name
     initializer.__doc__ = text
     return initializer
 
 
-glorot_normal = _scaled("glorot_normal", 1.0, "average", True, "Normal numbers of variance 2 / (fan in + fan out).")
-glorot_uniform = _scaled("glorot_uniform", 1.0, "average", False, "Uniform numbers of variance 2 / (fan in + fan out).")
-he_normal = _scaled("he_normal", 2.0, "in", True, "Normal numbers of variance 2 / fan in: for layers before a ReLU.")
-he_uniform = _scaled("he_uniform", 2.0, "in", False, "Uniform numbers of variance 2 / fan in: for layers before a ReLU.")
-lecun_normal = _scaled("lecun_normal", 1.0, "in", True, "Normal numbers of variance 1 / fan in.")
-lecun_uniform = _scaled("lecun_uniform", 1.0, "in", False, "Uniform numbers of variance 1 / fan in.")
-xavier_normal, xavier_uniform, kaiming_normal, kaiming_uniform = glorot_normal, glorot_uniform, he_normal, he_uniform
+def _make_truncated_normal(stddev: Any = 1e-2, *, dtype: Any = np.float32, lower: float = -2.0, upper: float = 2.0) -> Initializer:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
+        return fnp.multiply(_cut(key, shape, dtype, lower, upper), stddev)
+
+    return _named(initializer, f"truncated_normal({stddev!r})")
+
+
+def _draw_truncated_normal(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    return _cut(key, shape, dtype)
+
+
+truncated_normal = _drawing(
+    "truncated_normal", _draw_truncated_normal, _make_truncated_normal,
+    """Standard normal numbers given that they lie in (−2, 2): `truncated_normal(key, shape, dtype)`.
+
+    Without a key, `truncated_normal(stddev=0.01, *, dtype=float32, lower=-2.0, upper=2.0)` makes an initialiser of such numbers times
+    `stddev`.
+
+    Example:
+        >>> from fdl import random
+        >>> truncated_normal(random.key(0), (3, 4)).shape, truncated_normal(0.1)(random.key(0), (3, 4)).shape
+        ((3, 4), (3, 4))
+    """,
+)  # fmt: skip
+
+
+def _scaled(name: str, scale: float, mode: str, distribution: str, text: str) -> Initializer:
+    def make(*, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = np.float32) -> Initializer:
+        return _named(variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype), name)
+
+    def draw(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+        return make()(key, shape, dtype)
+
+    return _drawing(
+        name, draw, make,
+        f"""{text}
+
+    `{name}(key, shape, dtype)` draws them; without a key, `{name}(*, in_axis=-2, out_axis=-1, batch_axis=(), dtype=float32)` makes an
+    initialiser of `(key, shape, dtype)`, as in JAX.
+    """,
+    )  # fmt: skip
 
 
 def zeros(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
@@ -86,7 +133,7 @@ def ones(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
     return fnp.ones(tuple(shape), dtypes.of(dtype))
 
 
-def constant(value: float) -> Initializer:
+def constant(value: float, dtype: Any = np.float32) -> Initializer:
     """An initialiser that fills with `value`.
 
     Example:
@@ -94,26 +141,32 @@ def constant(value: float) -> Initializer:
         [0.5, 0.5]
     """
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
         return fnp.full(tuple(shape), value, dtypes.of(dtype))
 
     initializer.__name__ = initializer.__qualname__ = f"constant({value!r})"
     return initializer
 
 
-def normal(stddev: float = 1e-2) -> Initializer:
+def normal(stddev: float = 1e-2, dtype: Any = np.float32) -> Initializer:
     """An initialiser that draws normal numbers of standard deviation `stddev`."""
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
         return fnp.multiply(random.normal(key, tuple(shape), dtype), stddev)
 
     return _named(initializer, f"normal({stddev!r})")
 
 
-def uniform(scale: float = 1e-2) -> Initializer:
+def uniform(scale: float = 1e-2, dtype: Any = np.float32) -> Initializer:
     """An initialiser that draws uniform numbers from [0, scale)."""
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
         return random.uniform(key, tuple(shape), dtype, 0.0, scale)
 
     return _named(initializer, f"uniform({scale!r})")
@@ -124,12 +177,22 @@ def _named(initializer: Initializer, name: str) -> Initializer:
     return initializer
 
 
-def variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
+def variance_scaling(
+    scale: float,
+    mode: str,
+    distribution: str,
+    in_axis: Axes = -2,
+    out_axis: Axes = -1,
+    batch_axis: Axes = (),
+    dtype: Any = np.float32,
+) -> Initializer:
     """An initialiser of variance `scale` / fan.
 
     Args:
         mode: "fan_in", "fan_out", or their mean "fan_avg" or geometric mean "fan_geo_avg".
         distribution: "truncated_normal", "normal" or "uniform".
+        in_axis, out_axis, batch_axis: the axes of inputs, outputs and of weights stacked; see `fans`.
+        dtype: the initialiser's own default.
 
     Raises: ValueError for other words.
 
@@ -150,19 +213,21 @@ def variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
             f"'normal' or 'uniform'.{at(user_source())}"
         )
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
-        std = math.sqrt(scale / max(means[mode](*fans(shape)), 1))
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
+        std = math.sqrt(scale / max(means[mode](*fans(shape, in_axis, out_axis, batch_axis)), 1))
         if distribution == "uniform":
             bound = math.sqrt(3) * std
             return random.uniform(key, tuple(shape), dtype, -bound, bound)
         if distribution == "normal":
             return fnp.multiply(random.normal(key, tuple(shape), dtype), std)
-        return fnp.multiply(truncated_normal(key, shape, dtype), std / _CUT_STD)
+        return fnp.multiply(_cut(key, shape, dtype), std / _CUT_STD)
 
     return _named(initializer, f"variance_scaling({scale!r}, {mode!r}, {distribution!r})")
 
 
-def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
+def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = np.float32) -> Initializer:
     """An initialiser that draws matrices with orthonormal rows or columns, whichever are fewer, times `scale` (Saxe et al., ICLR 2014).
 
     Args:
@@ -175,7 +240,9 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
         True
     """
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
         if len(shape) < 2:
             raise ShapeError(f"orthogonal: shape {tuple(shape)}: expected at least two axes.{at(user_source())}")
         columns = shape[column_axis]
@@ -190,13 +257,15 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
     return _named(initializer, f"orthogonal({scale!r}, {column_axis!r})")
 
 
-def delta_orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
+def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = np.float32) -> Initializer:
     """An initialiser of filters (*window, in, out) that are zero but in the middle, where they are `orthogonal` (Xiao et al., ICML 2018).
 
     Raises: ShapeError where there are more inputs than outputs, or the window has not one to three axes.
     """
 
-    def initializer(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
+    default = dtype
+
+    def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
         if len(shape) not in (3, 4, 5) or shape[-1] < shape[-2]:
             raise ShapeError(
                 f"delta_orthogonal: shape {tuple(shape)}: expected one to three window axes, and no more inputs than outputs."
@@ -207,3 +276,12 @@ def delta_orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
         return fnp.zeros(tuple(shape), dtypes.of(dtype)).at[place].set(middle)
 
     return _named(initializer, f"delta_orthogonal({scale!r}, {column_axis!r})")
+
+
+glorot_normal = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal", "Normal numbers of variance 2 / (fan in + fan out).")
+glorot_uniform = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform", "Uniform numbers of variance 2 / (fan in + fan out).")
+he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", "Normal numbers of variance 2 / fan in: for layers before a ReLU.")
+he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", "Uniform numbers of variance 2 / fan in: for layers before a ReLU.")
+lecun_normal = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "Normal numbers of variance 1 / fan in.")
+lecun_uniform = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "Uniform numbers of variance 1 / fan in.")
+xavier_normal, xavier_uniform, kaiming_normal, kaiming_uniform = glorot_normal, glorot_uniform, he_normal, he_uniform

@@ -9,21 +9,6 @@ from types import ModuleType as _ModuleType
 import numpy as _np
 
 from fdl.tracer.array import Array as Array
-from fdl.tracer.dtypes import bfloat16 as bfloat16
-from fdl.tracer.dtypes import bool_ as bool_
-from fdl.tracer.dtypes import complex64 as complex64
-from fdl.tracer.dtypes import complex128 as complex128
-from fdl.tracer.dtypes import float16 as float16
-from fdl.tracer.dtypes import float32 as float32
-from fdl.tracer.dtypes import float64 as float64
-from fdl.tracer.dtypes import int8 as int8
-from fdl.tracer.dtypes import int16 as int16
-from fdl.tracer.dtypes import int32 as int32
-from fdl.tracer.dtypes import int64 as int64
-from fdl.tracer.dtypes import uint8 as uint8
-from fdl.tracer.dtypes import uint16 as uint16
-from fdl.tracer.dtypes import uint32 as uint32
-from fdl.tracer.dtypes import uint64 as uint64
 
 from . import fft as fft
 from . import linalg as linalg
@@ -49,6 +34,7 @@ from .polynomials import *  # noqa: F403
 from .products import *  # noqa: F403
 from .promote import *  # noqa: F403
 from .reductions import *  # noqa: F403
+from .scalar_types import *  # noqa: F403
 from .searching import *  # noqa: F403
 from .sets import *  # noqa: F403
 from .shapes import *  # noqa: F403
@@ -62,9 +48,9 @@ from .updates import *  # noqa: F403
 
 __array_api_version__ = "2024.12"
 ndarray = Array
-bool = bool_
-int_, uint, float_, complex_ = int32, uint32, float32, complex64
-single, double, csingle, cdouble = float32, float64, complex64, complex128
+bool = bool_  # noqa: F405
+int_, uint, float_, complex_ = int32, uint32, float32, complex64  # noqa: F405
+single, double, csingle, cdouble = float32, float64, complex64, complex128  # noqa: F405
 # The kinds that `issubdtype` takes, besides dtypes.
 generic, number, integer, inexact, floating = _np.generic, _np.number, _np.integer, _np.inexact, _np.floating
 signedinteger, unsignedinteger, complexfloating = _np.signedinteger, _np.unsignedinteger, _np.complexfloating

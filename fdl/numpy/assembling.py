@@ -18,7 +18,7 @@ from fdl.tracer.ops.reduce import reduce_sum
 from .creation import as_shape
 from .indexing import getitem
 from .joins import concat, split
-from .promote import as_operand, asarray, broadcast_to, canonical_axis, to_dtype
+from .promote import as_operand, asarray, broadcast_to, canonical_axis, check_range, to_dtype
 from .searching import truth
 from .static import axis_of, flat, known, need, scalar
 
@@ -27,7 +27,10 @@ from .static import axis_of, flat, known, need, scalar
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Any:
     """`arr` with `values` after it along `axis`; both flattened when it is None."""
-    arr, values = as_operand(arr), as_operand(values)
+    arr = as_operand(arr)
+    if type(values) is int:
+        check_range("append: values", values, type_of(arr).dtype)
+    values = as_operand(values)
     if axis is None:
         return concat([flat(arr), flat(values)])
     return concat([arr, values], axis=axis)
@@ -90,6 +93,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     t = type_of(arr)
     n = t.shape[axis]
     places, scalar_place = _positions("insert", obj, n, last=n)
+    check_range("insert: values", values, t.dtype)
     values = to_dtype(as_operand(values, "insert: values"), t.dtype)
     v = type_of(values)
     values = s.reshape(asarray(values), (*(1,) * (t.ndim - v.ndim), *v.shape)) if v.ndim < t.ndim else values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from fdl.tracer.ops import shape as s
 from .promote import as_operand, asarray, broadcast_operands, like, promote_operands, to_dtype
 from .ufuncs import define, real_only
 
-bitwise_and = define("bitwise_and", e.logical_and, "x1 & x2", 2)
-bitwise_or = define("bitwise_or", e.logical_or, "x1 | x2", 2)
-bitwise_xor = define("bitwise_xor", e.logical_xor, "x1 ^ x2", 2)
+bitwise_and = define("bitwise_and", e.logical_and, "x1 & x2", 2, wraps=True)
+bitwise_or = define("bitwise_or", e.logical_or, "x1 | x2", 2, wraps=True)
+bitwise_xor = define("bitwise_xor", e.logical_xor, "x1 ^ x2", 2, wraps=True)
 bitwise_not = bitwise_invert = invert = define("bitwise_invert", e.logical_not, "~x", 1)
 bitwise_left_shift = left_shift = define("bitwise_left_shift", e.shift_left, "x1 << x2; 0 where x2 is the width or more", 2)
 
@@ -188,8 +187,8 @@ def word_dtype(dtype: dtypes.DType) -> dtypes.DType:
     return np.dtype(f"int{dtypes.bits(dtype)}")
 
 
-_LOG_TWO = {2.0: Fraction(1), 10.0: Fraction("0.301029995663981195213738894724493026768189881462108541310")}
-"""Base → the logarithm of 2 to it."""
+_LOG_TWO = {2.0: (1, 1), 10.0: (301029995663981195213738894724493026768189881462108541310, 10**57)}
+"""Base → the logarithm of 2 to it, as a ratio of whole numbers."""
 
 
 def _logarithm(name: str, base: float, x: Any) -> Any:
@@ -203,9 +202,10 @@ def _logarithm(name: str, base: float, x: Any) -> Any:
     m, n = _normalised(wide)
     # n log 2 in two parts, of which the first is exact: powers of the base give whole numbers.
     cut = 2 ** (16 if type_of(wide).dtype == dtypes.float32 else 42)
-    step = _LOG_TWO[base]
-    high = round(step * cut) / cut
-    rest = e.add(e.mul(n, like(float(step - Fraction(high)), n)), e.div(e.log(m), like(scale, m)))
+    over, under = _LOG_TWO[base]
+    whole = (2 * over * cut + under) // (2 * under)
+    high, low = whole / cut, (over * cut - whole * under) / (under * cut)
+    rest = e.add(e.mul(n, like(low, n)), e.div(e.log(m), like(scale, m)))
     return e.convert(e.add(e.mul(n, like(high, n)), rest), own, type_of(x).weak)
 
 

@@ -17,7 +17,7 @@ from fdl.tracer.ops import shape as s
 from . import logic
 from . import ufuncs as u
 from .joins import concat
-from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, promote_operands
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, check_range, promote_operands
 from .reductions import summable
 
 # --- running sums ---------------------------------------------------------------------------------
@@ -96,6 +96,8 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     parts = [x]
     for what, place in ((prepend, 0), (append, 2)):
         if what is not None:
+            if type(what) is int:
+                check_range("diff: prepend or append", what, type_of(x).dtype)
             edge = as_operand(what, "diff: prepend or append")
             parts.insert(place, broadcast_to(edge, thin) if type_of(edge).ndim == 0 else edge)
     x = concat(parts, axis) if len(parts) > 1 else x

@@ -21,7 +21,7 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.trace import is_evaluating
 
 from .index_plan import LEAD, Plan, Range, columns, make_plan, stacked
-from .promote import as_operand, broadcast_to, canonical_axis, to_dtype
+from .promote import as_operand, broadcast_to, canonical_axis, check_range, to_dtype
 
 MODES = {
     "raise": "raise", "clip": "clip", "fill": "fill", "drop": "fill", "wrap": "clip", "promise_in_bounds": "clip", None: "raise",
@@ -102,6 +102,7 @@ def _numpy_item(x: Array, index: Any) -> Array | None:
 
 def as_number(fill: Any, dtype: dtypes.DType) -> Any:
     """A fill value as a Python number, as the primitives take it."""
+    check_range("fill_value", fill, dtype)
     try:
         return np.asarray(fill).astype(dtype).item()
     except (TypeError, ValueError):

@@ -14,6 +14,7 @@ from fdl.tracer.errors import DTypeError, at, user_source
 from fdl.tracer.ir import type_of
 
 from .promote import as_operand, asarray, check_conversion, check_device, to_dtype
+from .scalar_types import ScalarType
 
 # --- limits ---------------------------------------------------------------------------------------
 
@@ -175,8 +176,8 @@ def result_type(*arrays_and_dtypes: Any) -> dtypes.DType:
 
 
 def _node(x: Any) -> tuple[dtypes.DType, bool]:
-    if isinstance(x, (str, np.dtype)) or isinstance(x, type):
-        return dtypes.of(x), x in (int, float, complex)
+    if isinstance(x, (str, np.dtype, ScalarType, type)):
+        return dtypes.of(x), isinstance(x, type) and x in (int, float, complex)  # dtype("int64") == int
     t = type_of(as_operand(x, "result_type: an operand"))
     return t.dtype, t.weak
 

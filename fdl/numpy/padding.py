@@ -21,7 +21,7 @@ from fdl.tracer.ops import shape as s
 from . import reductions as r
 from .functional import apply_along_axis
 from .orderstats import median
-from .promote import as_operand, asarray, broadcast_to, canonical_axis, to_dtype
+from .promote import as_operand, asarray, broadcast_to, canonical_axis, check_range, to_dtype
 from .static import need, scalar
 from .ufuncs import add, multiply, rint, subtract
 
@@ -124,6 +124,8 @@ def _pairs(what: str, values: Any, ndim: int) -> list[tuple[Any, Any]]:
 
 def _constant(x: Any, widths: list[tuple[int, int]], values: Any) -> Any:
     t = type_of(x)
+    for number in values if isinstance(values, (tuple, list)) else (values,):
+        check_range("pad: constant_values", number, t.dtype)
     v = as_operand(values, "pad: constant_values")
     if type_of(v).size == 1:
         fill = to_dtype(s.reshape(v, ()) if type_of(v).ndim else v, t.dtype)

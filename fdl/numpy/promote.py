@@ -143,7 +143,7 @@ def result_dtype(*operands: Any) -> tuple[dtypes.DType, bool]:
 
 
 def promote_operands(
-    name: str, *operands: Any, broadcast: bool = True, inexact: bool = False, numeric: bool = False
+    name: str, *operands: Any, broadcast: bool = True, inexact: bool = False, numeric: bool = False, wraps: bool = False
 ) -> list[Any]:
     """The operands converted to their promoted dtype and broadcast to one shape; 0-d operands stay 0-d.
 
@@ -151,8 +151,10 @@ def promote_operands(
         name: the function's name, for errors.
         inexact: whether integers and bools become floats.
         numeric: whether bools become integers.
+        wraps: whether a Python integer of 32 bits wraps around in a narrower type, which `x & ~3` needs.
 
-    Raises: ShapeError when the shapes do not broadcast; DTypeError for what is no array.
+    Raises: ShapeError when the shapes do not broadcast; DTypeError for what is no array; OverflowError for a Python integer that the
+    integer type does not hold.
     """
     ops = [as_operand(x, f"{name}: operand {i}") for i, x in enumerate(operands)]
     dtype, weak = result_dtype(*ops)
@@ -162,7 +164,7 @@ def promote_operands(
         dtype = dtypes.DEFAULT_INT
     if dtype.kind in "iu":
         for x in ops:
-            check_range(name, x, dtype, wraps=True)
+            check_range(name, x, dtype, wraps)
     out = [to_dtype(x, dtype, weak and type_of(x).weak) for x in ops]
     return broadcast_operands(name, *out) if broadcast else out
 
@@ -298,7 +300,7 @@ def check_range(name: str, x: Any, dtype: dtypes.DType, wraps: bool = False) -> 
     """Raises an OverflowError where `x` is a Python integer, or a sequence of such, that the integer type `dtype` does not hold.
 
     Args:
-        wraps: whether numbers of 32 bits wrap around in a narrower type, as integer arithmetic does, and as `x & ~3` needs.
+        wraps: whether numbers of 32 bits wrap around in a narrower type, as the operands of bitwise logic do: `x & ~3`.
     """
     if not dtypes.is_int(dtype) or type(x) not in (int, list, tuple):
         return

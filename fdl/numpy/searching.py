@@ -22,7 +22,7 @@ from fdl.tracer.ops.order import sort
 from fdl.tracer.ops.reduce import cumsum, reduce_sum
 
 from .indexing import getitem, no_out
-from .promote import as_operand, asarray, broadcast_operands, broadcast_to, promote_operands, to_dtype
+from .promote import as_operand, asarray, broadcast_operands, broadcast_to, check_range, promote_operands, to_dtype
 from .static import axis_of, flat, index_dtype, is_nan, known, no_nan, one_axis, pick, repeated, scalar
 
 
@@ -161,6 +161,7 @@ def compress(
     if size is None:
         return y
     kept = s.broadcast(there, type_of(y).shape, (axis,))
+    check_range("compress: fill_value", fill_value, t.dtype)
     return e.select(kept, y, to_dtype(as_operand(fill_value), t.dtype))
 
 

@@ -20,7 +20,7 @@ from fdl.tracer.ops.reduce import cumsum, reduce_or
 from fdl.tracer.ops.rules import zeros
 
 from .indexing import getitem
-from .promote import as_operand, asarray, broadcast_to, canonical_axis, promote_operands, to_dtype
+from .promote import as_operand, asarray, broadcast_to, canonical_axis, check_range, promote_operands, to_dtype
 from .searching import searchsorted, sized, sorted_runs, true_places
 from .static import flat, index_dtype, is_nan, no_nan, scalar
 
@@ -104,6 +104,7 @@ def unique(
     slots, there = true_places(first, count)  # where each distinct element begins among the sorted ones
     begins = _at(order_by, slots, n)
     values = _at(rows, begins, n)
+    check_range("fill_value", fill_value, t.dtype)
     if size is not None and n:
         fill = s.slice_axis(values, 0, 0, min(1, count)) if fill_value is None else as_operand(fill_value)
         if count:
@@ -197,6 +198,7 @@ def _distinct(name: str, x: Any, keep: Any, size: int | None, fill_value: Any, i
     count = sized(name, first, size)
     slots, there = true_places(first, count)
     values = to_dtype(_at(ys[0], slots, t.size), t.dtype)
+    check_range("fill_value", fill_value, t.dtype)
     if size is not None and count:
         fill = s.slice_axis(values, 0, 0, 1) if fill_value is None else to_dtype(as_operand(fill_value), t.dtype)
         values = e.select(there, values, broadcast_to(fill, (count,)))

@@ -19,7 +19,7 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.trace import Tracer, bind, record
 from fdl.tracer.transforms.scan import scan_p
 
-from .promote import as_operand, broadcast_operands, canonical_axis, promote_operands
+from .promote import as_operand, broadcast_operands, canonical_axis, check_range, promote_operands
 
 
 def known(x: Any) -> np.ndarray | None:
@@ -61,7 +61,8 @@ def pick(condition: Any, x: Any, y: Any) -> Any:
 
 
 def scalar(x: Any, value: Any) -> np.ndarray:
-    """`value` as a 0-d array of the dtype of `x`."""
+    """`value` as a 0-d array of the dtype of `x`; raises an OverflowError for a Python integer that it does not hold."""
+    check_range("fill_value", value, type_of(x).dtype)
     return np.asarray(value).astype(type_of(x).dtype)
 
 

@@ -22,15 +22,21 @@ from .promote import as_operand, asarray, like, promote_operands
 
 
 def define(
-    name: str, function: Callable[..., Any], text: str, arity: int, inexact: bool = False, numeric: bool = False
+    name: str,
+    function: Callable[..., Any],
+    text: str,
+    arity: int,
+    inexact: bool = False,
+    numeric: bool = False,
+    wraps: bool = False,
 ) -> Callable[..., Any]:
-    """The function `name` that promotes and broadcasts its operands, and gives them to `function`."""
+    """The function `name` that promotes and broadcasts its operands, and gives them to `function`. `wraps`: see `promote_operands`."""
 
     def unary(x: Any, /) -> Any:
         return function(*promote_operands(name, x, inexact=inexact, numeric=numeric))
 
     def binary(x1: Any, x2: Any, /) -> Any:
-        return function(*promote_operands(name, x1, x2, inexact=inexact, numeric=numeric))
+        return function(*promote_operands(name, x1, x2, inexact=inexact, numeric=numeric, wraps=wraps))
 
     f = unary if arity == 1 else binary
     f.__name__ = f.__qualname__ = name

@@ -27,7 +27,7 @@ from fdl.tracer.transforms.scan import scan_p
 from . import ufuncs as u
 from .index_plan import LEAD, Plan, Range, check_mask, columns, is_mask, items_of, make_plan, stacked
 from .indexing import along_axis, check_mode, getitem
-from .promote import as_operand, asarray, broadcast_to, to_dtype
+from .promote import as_operand, asarray, broadcast_to, check_range, to_dtype
 from .static import known
 
 _SCATTER = {"raise": "raise", "clip": "clip", "fill": "drop", "drop": "drop", "wrap": "clip", "promise_in_bounds": "clip"}
@@ -49,7 +49,8 @@ class At:
 class AtIndex:
     """`x.at[index]`: `set`, `add`, `subtract`, `multiply`, `divide`, `power`, `min`, `max`, `apply` return a changed copy, `get` reads.
 
-    Values broadcast to the shape of `x[index]` and take the dtype of `x`. Where an index repeats, `set` keeps the last value, and the
+    Values broadcast to the shape of `x[index]` and take the dtype of `x`; a Python integer that an integer dtype does not hold is an
+    OverflowError. Where an index repeats, `set` keeps the last value, and the
     others apply each in turn, as `numpy.ufunc.at`. `mode` is "raise" (the default), "clip", "drop" (or "fill": nothing is written out of
     bounds), "wrap" or "promise_in_bounds". `indices_are_sorted` is a promise that changes nothing; `unique_indices` that no element is
     updated twice: should one be, which of its values stays is not said.
@@ -84,6 +85,7 @@ class AtIndex:
         self, values: Any, mode: str | None = None, *, indices_are_sorted: bool = False, unique_indices: bool = False
     ) -> Any:
         """The array with `values` subtracted from these elements."""
+        check_range(".at[...].subtract: the values", values, type_of(as_operand(self.array)).dtype)
         return _update(self.array, self.index, u.negative(values), "add", mode, unique_indices)
 
     def multiply(
@@ -98,13 +100,13 @@ class AtIndex:
         self, values: Any, mode: str | None = None, *, indices_are_sorted: bool = False, unique_indices: bool = False
     ) -> Any:
         """The array with these elements divided; the quotient of integers is rounded towards zero."""
-        return self._by_factor(e.div, values, mode, unique_indices)
+        return self._by_factor("divide", e.div, values, mode, unique_indices)
 
     def power(
         self, values: Any, mode: str | None = None, *, indices_are_sorted: bool = False, unique_indices: bool = False
     ) -> Any:
         """The array with these elements raised to a power."""
-        return self._by_factor(e.pow, values, mode, unique_indices)
+        return self._by_factor("power", e.pow, values, mode, unique_indices)
 
     def min(
         self, values: Any, mode: str | None = None, *, indices_are_sorted: bool = False, unique_indices: bool = False
@@ -137,11 +139,12 @@ class AtIndex:
             return _write(x, plan, lambda old: _fitting(f(old), x), mode)
         return _apply_each(x, plan, f, mode)
 
-    def _by_factor(self, op: Callable[..., Any], values: Any, mode: str | None, unique: bool) -> Any:
+    def _by_factor(self, name: str, op: Callable[..., Any], values: Any, mode: str | None, unique: bool) -> Any:
         """`op(x, p)` at these elements, with `p` the product of all the values for one: (a / b) / c = a / (b c), (a^b)^c = a^(b c)."""
         mode = check_mode(mode)
         x = as_operand(self.array)
         t = type_of(x)
+        check_range(f".at[...].{name}: the values", values, t.dtype)
         if _mask_alone(self.index, t.shape) is None:
             plan = make_plan(self.index, t.shape, mode)
             if unique or _is_unique(plan):
@@ -153,6 +156,7 @@ class AtIndex:
 
 _COMBINE: dict[str, Callable[..., Any]] = {"add": e.add, "mul": e.mul, "min": e.min, "max": e.max}
 _ON_BOOL = {"add": "max", "mul": "min"}
+_NAMES = {"mul": "multiply"}
 
 
 def _update(x: Any, index: Any, values: Any, op: str, mode: str | None, unique: bool = False) -> Any:
@@ -162,6 +166,7 @@ def _update(x: Any, index: Any, values: Any, op: str, mode: str | None, unique: 
     t = type_of(x)
     if t.dtype == dtypes.bool_:
         op = _ON_BOOL.get(op, op)
+    check_range(f".at[...].{_NAMES.get(op, op)}: the values", values, t.dtype)
     mask = _mask_alone(index, t.shape)
     if mask is not None:
         values = as_operand(values, "the values")
@@ -194,6 +199,7 @@ def _converted(values: Any, x: Any) -> Any:
 
 
 def _fitting(values: Any, x: Any) -> Any:
+    check_range(".at[...].apply: the result of the function", values, type_of(x).dtype)
     return _converted(as_operand(values, "the result of the function applied"), x)
 
 
@@ -411,7 +417,9 @@ def put(x: Any, indices: Any, values: Any, mode: str | None = None, *, inplace: 
         [[1.0, 0.0], [0.0, 2.0]]
     """
     _copy_only("put", inplace)
-    x, indices, values = as_operand(x), as_operand(indices), as_operand(values)
+    x, indices = as_operand(x), as_operand(indices)
+    check_range("put: the values", values, type_of(x).dtype)
+    values = as_operand(values)
     t, n, m = type_of(x), type_of(indices).size, type_of(values).size
     if n == 0:
         return asarray(x)
@@ -449,7 +457,9 @@ def place(x: Any, mask: Any, values: Any, *, inplace: bool = False) -> Any:
         [8.0, 1.0, 9.0, 8.0]
     """
     _copy_only("place", inplace)
-    x, mask, values = as_operand(x), to_dtype(as_operand(mask), dtypes.bool_), as_operand(values)
+    x, mask = as_operand(x), to_dtype(as_operand(mask), dtypes.bool_)
+    check_range("place: the values", values, type_of(x).dtype)
+    values = as_operand(values)
     t, m = type_of(x), type_of(values).size
     if type_of(mask).size != t.size:
         raise ShapeError(f"place: x has {t.size} elements, the mask {type_of(mask).size}.{at(user_source())}")

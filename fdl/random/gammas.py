@@ -20,7 +20,7 @@ from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
-from fdl.transforms import custom_jvp
+from fdl.transforms.custom_jvp import custom_jvp
 
 from .continuous import exponential, normal
 from .discrete import rademacher

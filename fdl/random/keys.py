@@ -10,34 +10,56 @@ import numpy as np
 from fdl.numpy.creation import as_shape
 from fdl.numpy.promote import as_operand, asarray, to_dtype
 from fdl.tracer import dtypes
-from fdl.tracer.array import Array
+from fdl.tracer.array import Array, ArrayBase
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
-from fdl.tracer.trace import Tracer, described
+from fdl.tracer.trace import described
 
 IMPLEMENTATION = "threefry2x32"
 
 
-def key(seed: int) -> Array:
-    """The key of a seed, a Python integer of at most 64 bits.
+def key(seed: Any) -> Any:
+    """The key of a seed: a Python integer of at most 64 bits, or a 0-d integer array, which may be traced.
 
-    Raises: DTypeError for what is no integer, OverflowError for one of more bits.
+    A seed within int32 has the high word 0, in any dtype; the key of a traced seed is that of its value.
+
+    Raises: DTypeError for what is no integer, ShapeError for an array that is not 0-d, OverflowError for more than 64 bits.
 
     Example:
-        >>> key(0).tolist()
-        [0, 0]
+        >>> import fdl
+        >>> key(0).tolist(), fdl.jit(key)(7).tolist()
+        ([0, 0], [0, 7])
     """
-    given: Any = seed
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
-        way = " Make the key outside, and fold the number in: random.fold_in(key, i)." if isinstance(given, Tracer) else ""
-        raise DTypeError(f"random.key: the seed must be an integer, got {described(given)}.{way}{at(user_source())}")
+    if isinstance(seed, (ArrayBase, np.ndarray)):
+        return _key_of_array(seed)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise DTypeError(f"random.key: the seed must be an integer, got {described(seed)}.{at(user_source())}")
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise OverflowError(f"random.key: the seed {seed} does not fit in 64 bits.{at(user_source())}")
     high = 0 if -(2**31) <= seed < 2**31 else (seed >> 32) & 0xFFFFFFFF
     return Array(np.array([high, seed & 0xFFFFFFFF], np.uint32))
+
+
+def _key_of_array(seed: Any) -> Any:
+    t = type_of(seed)
+    if not dtypes.is_int(t.dtype):
+        raise DTypeError(
+            f"random.key: the seed must be an integer, got {described(seed)}. Convert it with .astype(int).{at(user_source())}"
+        )
+    if t.shape != ():
+        raise ShapeError(
+            f"random.key: the seed must be 0-d, got shape {t.shape}. Map over seeds with fdl.vmap(random.key).{at(user_source())}"
+        )
+    low = to_dtype(seed, dtypes.uint32)
+    high: Any = np.zeros((), np.uint32)
+    if t.dtype.itemsize == 8:
+        upper = to_dtype(e.shift_right_logical(seed, np.asarray(32, t.dtype)), dtypes.uint32)
+        near = e.eq(to_dtype(to_dtype(seed, dtypes.int32), t.dtype), seed)
+        high = e.select(near, high, upper)
+    return s.concatenate([s.reshape(word, (1,)) for word in (high, low)], 0)
 
 
 PRNGKey = key

@@ -1,23 +1,29 @@
 """What a jitted function tells its user: that it is compiled again, and why; that it computes in float64 by accident.
 
-A compilation takes a thousand times as long as the call it is made for, and nothing shows it.  So the logger "fdl.jit" has one line when a
-function is compiled a second time, and one when it happens all the time:
+A compilation takes a thousand times as long as the call it is made for, and nothing shows it.  So the logger "fdl.jit" has a line, at
+WARNING, which Python prints unless told otherwise, when a function is compiled again, once for each cause, and one when it happens all the
+time:
 
-    INFO     jit(step) is compiled a second time: x['image'] has shape (16, 784), before (32, 784). At train.py:31 (epoch)
-    WARNING  jit(step) has been compiled 9 times, the last 8 for the shape of x['image'] (now (9, 784)): pad it ... At train.py:31 (epoch)
+    jit(step) is compiled a second time: x['image'] has shape (16, 784), before (32, 784). At train.py:31 (epoch)
+    jit(step) has been compiled 9 times, 8 of them because of the shape of x['image'] (now (9, 784)): pad it ... At train.py:31 (epoch)
 
-`fdl.config.log_compiles` silences it, or asks for every compilation.  May be imported by: `compiled` and its parts.
+The cause is the argument and what of it changed: after the shape of x, a change of its dtype is news, another shape is not.  What
+a user asks for is told at INFO only: a static argument that chooses between a few modes (`train=True`, `kind="relu"`) is meant to be
+compiled for each.
+
+`fdl.config.log_compiles` silences it, or asks for every compilation; the logger's level silences it too.  May be imported by: `compiled`
+and its parts.
 """
 
 from __future__ import annotations
 
-import logging
+import enum
 import types
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +34,8 @@ from fdl.tracer.ir import Program, Type, Variable, subprograms
 
 from .signature import argument_name, leaf_names, name_of
 
-logger = logging.getLogger("fdl.jit")
+if TYPE_CHECKING:
+    import logging
 
 MANY = 8
 """More compilations than this are a warning."""
@@ -40,10 +47,20 @@ _ADVICE = {
     "dtype": "convert it to one dtype before the call",
     "weak type": "pass an array, or always a Python number",
     "structure": "keep to one structure",
+    "mode": "make it dynamic if the function allows it, or keep to few values",
     "static value": "make it dynamic if the function allows it, or keep to few values",
     "function": "define the function once, where it is not repeated",
     "arguments": "keep to one way of passing the arguments",
 }
+_NAMES = {"mode": "static value"}
+"""What messages call a kind of change, where it is not its key."""
+
+
+def _logger() -> logging.Logger:
+    # Imported where there is something to say: a tenth of what importing fdl costs, for lines that few programs cause.
+    import logging
+
+    return logging.getLogger("fdl.jit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,11 @@ class Change:
     now: str
     before: str
 
+    @property
+    def cause(self) -> str:
+        """What is said once: the argument, and what of it changed."""
+        return f"{self.kind} of {self.argument}"
+
     def __str__(self) -> str:
         match self.kind:
             case "arguments":
@@ -78,7 +100,7 @@ class Change:
                 return f"{self.argument} is nested differently ({self.now})"
             case "function":
                 return f"the static argument {self.argument} is a function made anew, {self.now}"
-            case "static value":
+            case "static value" | "mode":
                 return f"the static argument {self.argument} is {self.now}, before {self.before}"
             case _:
                 return f"{self.argument} has {self.kind} {self.now}, before {self.before}"
@@ -125,7 +147,8 @@ def _static(name: str, now: Any, before: Any) -> Change:
     code, former = getattr(now.value, "__code__", None), getattr(before.value, "__code__", None)
     if code is not None and code == former:
         return Change("function", name, f"{name_of(now.value)} of {code.co_filename}:{code.co_firstlineno}", "")
-    return Change("static value", name, _short(now.value), _short(before.value))
+    chooses = all(isinstance(v.value, (bool, str, enum.Enum, type(None))) for v in (now, before))
+    return Change("mode" if chooses else "static value", name, _short(now.value), _short(before.value))
 
 
 def _nesting(f: Callable[..., Any], new: Kind, old: Kind) -> list[Change]:
@@ -170,15 +193,19 @@ class History:
         name = f"jit({name_of(self.f)})"
         if mode == "always":
             why = f": {_listed(found)}" if found else ""
-            logger.warning("%s is compiled for the %s time, in %.3g s%s.%s", name, _ordinal(self.count), seconds, why, _here())
-        elif mode == "once" and self.count == 2 and self._first("again"):
-            logger.info("%s is compiled a second time: %s.%s", name, _listed(found), _here())
-        elif mode == "once" and self.count > MANY and self._first("often"):
+            _logger().warning("%s is compiled for the %s time, in %.3g s%s.%s", name, _ordinal(self.count), seconds, why, _here())
+        elif mode == "once" and 1 < self.count <= MANY:
+            new = [first for first in [self._first(c.cause) for c in found] or [self._first("program")] if first]
+            if new:
+                say = _logger().info if found and all(c.kind == "mode" for c in found) else _logger().warning
+                which = "a second time" if self.count == 2 else f"for the {_ordinal(self.count)} time"
+                say("%s is compiled %s: %s.%s", name, which, _listed(found), _here())
+        elif mode == "once" and self.count > MANY and self.reasons and self._first("often"):
             (reason, argument), times = self.reasons.most_common(1)[0]
             now = next((f" (now {c.now})" for c in found if (c.kind, c.argument) == (reason, argument) and c.now), "")
-            what = f"because of the {reason} of {argument}" if argument else f"for other {reason}"
+            what = f"because of the {_NAMES.get(reason, reason)} of {argument}" if argument else f"for other {reason}"
             cause = f"{times} of them {what}{now}"
-            logger.warning("%s has been compiled %d times, %s: %s.%s", name, self.count, cause, _ADVICE[reason], _here())
+            _logger().warning("%s has been compiled %d times, %s: %s.%s", name, self.count, cause, _ADVICE[reason], _here())
 
     def mixed(self, kind: Kind, leaves: Sequence[Any], program: Program) -> None:
         """Says once that NumPy data of float64 drag float32 values into float64."""
@@ -191,7 +218,7 @@ class History:
         ]
         source = _widening(program) if wide else None
         if source is not None and self._first("mixed"):
-            logger.warning(
+            _logger().warning(
                 "jit(%s): %s is a NumPy array of float64, which makes float32 values float64%s: the computation goes on in float64. Pass "
                 "%s.astype('float32') to stay in float32.",
                 name_of(self.f), wide[0], f" at {source}" if source else "", wide[0],
@@ -254,10 +281,10 @@ def traced_first(f: Callable[..., Any], kind: Kind) -> None:
     count = counter[key]
     where = f"{name_of(f)} of {code.co_filename}:{code.co_firstlineno}"
     if count == MANY + 1:
-        logger.warning(
+        _logger().warning(
             "jit has been applied to %d copies of %s, all called with the same types: each is traced again. Apply jit once, where it is "
             "not repeated, and pass what changes as arguments.%s",
             count, where, _here(),
         )  # fmt: skip
     elif count == 2:
-        logger.info("jit is applied to another copy of %s: a function made anew is traced again.%s", where, _here())
+        _logger().info("jit is applied to another copy of %s: a function made anew is traced again.%s", where, _here())

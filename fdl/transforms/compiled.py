@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fdl.backends.llvm.callpath import dispatcher_type
-from fdl.backends.llvm.runtime import once
-from fdl.backends.loops.show import show
+from fdl.backends import compiler
 from fdl.config import BACKENDS, config
 from fdl.tracer import tree
 from fdl.tracer.array import Array
@@ -29,7 +27,7 @@ from .specialise import Options, Specialiser, Traced, is_again, redispatched
 
 
 class _Native:
-    """What `Jitted` and `Compiled` have from the dispatcher of this process, which `_concrete` makes them subclasses of."""
+    """What `Jitted` and `Compiled` have from the dispatcher of this process, which `compiler.concrete` makes them subclasses of."""
 
     if TYPE_CHECKING:
         hits: int
@@ -39,12 +37,6 @@ class _Native:
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
         def __get__(self, instance: Any, owner: Any = None) -> Any: ...
         def clear(self) -> None: ...
-
-
-def _concrete(abstract: type) -> Any:
-    """The class of the instances: `abstract`, called as a dispatcher is. Compiles the call path when it is first asked for."""
-    names = {"__module__": abstract.__module__, "__qualname__": abstract.__qualname__, "__doc__": abstract.__doc__}
-    return types.new_class(abstract.__name__, (abstract, dispatcher_type()), {}, lambda body: body.update(names))
 
 
 class Jitted(_Native):
@@ -120,11 +112,6 @@ def _forget() -> None:
 config.on_change(_forget)
 
 
-@once
-def _jitted_type() -> Any:
-    return _concrete(Jitted)
-
-
 # --- ahead of time --------------------------------------------------------------------------------
 
 
@@ -148,7 +135,7 @@ class Lowered:
     @property
     def loops(self) -> str:
         """The text of the loop IR after fusion and scheduling."""
-        return show(self.core.executable(self.traced).routine, notes=True)
+        return compiler.show(self.core.executable(self.traced).routine, notes=True)
 
     @property
     def plan(self) -> Any:
@@ -157,7 +144,7 @@ class Lowered:
 
     def compile(self) -> Compiled:
         """A function that runs this specialisation, and no other."""
-        made: Compiled = _compiled_type()(self)
+        made: Compiled = compiler.concrete(Compiled)(self)
         return made
 
 
@@ -267,11 +254,6 @@ class _Ahead:
             )
 
 
-@once
-def _compiled_type() -> Any:
-    return _concrete(Compiled)
-
-
 # --- the transform --------------------------------------------------------------------------------
 
 
@@ -289,10 +271,11 @@ def jit(
     """`f`, compiled: traced at the first call with each kind of arguments, and run as native code from then on.
 
     A call whose arguments differ in structure, shape, dtype or a static value from all before is traced again, and compiled unless an equal
-    program has been.  The logger "fdl.jit" tells of it: one line at INFO when a function is compiled a second time, which names the
-    argument that changed and how, and one at WARNING when it has been compiled more than eight times, or when jit is applied to copy
-    after copy of one function.  A line at WARNING, once a function, also tells of NumPy arrays of float64 that drag float32 arguments into
-    float64.  `fdl.config.log_compiles` ("never", "once", "always", or a bool) silences this, or asks for every compilation.
+    program has been.  The logger "fdl.jit" tells of it: one line at WARNING, which Python prints by itself, when a function is compiled
+    again, naming the argument that changed and how, once for each cause (at INFO where it is a static flag or name), and one when it has
+    been compiled more than eight times, or when jit is applied to copy after copy of one function.  A line, once a function, also tells of
+    NumPy arrays of float64 that drag float32 arguments into float64.  `fdl.config.log_compiles` ("never", "once", "always", or a bool)
+    silences this, or asks for every compilation.
 
     Args:
         f: a pure function of pytrees of arrays. Without it, the result is a decorator.
@@ -343,4 +326,4 @@ def jit(
     options = Options(static, donated, backend, bool(inline), bool(keep_unused))
     if isinstance(f, Jitted) and not static and not donated and f._core.options == options:
         return f
-    return _jitted_type()(Specialiser(f, options))
+    return compiler.concrete(Jitted)(Specialiser(f, options))

@@ -46,30 +46,7 @@ def jacfwd(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, h
         >>> fdl.jacfwd(lambda x: x * x[0])(fnp.array([1.0, 2.0])).tolist()
         [[2.0, 0.0], [2.0, 1.0]]
     """
-    check_callable(f, "jacfwd")
-    positions_of("jacfwd", argnums)
-
-    @functools.wraps(f)
-    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = Differentiated(f, "jacfwd", argnums, args, kwargs, has_aux)
-        check_inputs(f, "jacfwd", chosen, holomorphic=holomorphic, allow_complex=False)
-        types, function = chosen.types, chosen.function
-        n = sum(t.size for t in types)
-        out_types: list[Type] = []
-
-        def push(*dots: Any) -> list[Any]:
-            outs, moved = jvp_flat(function, chosen.leaves, dots, f"jacfwd({name_of(f)})")
-            check_outputs(f, "jacfwd", outs, function.out_structure, holomorphic=holomorphic)
-            out_types[:] = [type_of(x) for x in outs]
-            return [instantiate(d) for d in moved]
-
-        moved, axes = batch_flat(push, n, _basis(types), [0] * len(types), f"jacfwd({name_of(f)})")
-        columns = [with_batch_axis(d, a, n) for d, a in zip(moved, axes, strict=True)]
-        rows = [chosen.tree_of([_last(part, t.shape) for part, t in zip(_cut(d, types), types, strict=True)]) for d in columns]
-        jacobian = arrays(tree.unflatten(function.out_structure, rows))
-        return (jacobian, function.aux) if has_aux else jacobian
-
-    return jacobian_of
+    return _forward(f, "jacfwd", argnums, has_aux, holomorphic)
 
 
 def jacrev(
@@ -86,33 +63,7 @@ def jacrev(
         >>> fdl.jacrev(lambda x: {"sum": x.sum(), "x": x})(fnp.ones(2))["sum"].tolist()
         [1.0, 1.0]
     """
-    check_callable(f, "jacrev")
-    positions_of("jacrev", argnums)
-
-    @functools.wraps(f)
-    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = Differentiated(f, "jacrev", argnums, args, kwargs, has_aux)
-        check_inputs(f, "jacrev", chosen, holomorphic=holomorphic, allow_int=allow_int)
-        types, function = chosen.types, chosen.function
-        moving = [dtypes.is_inexact(t.dtype) for t in types]
-        outs, linear = linearize_flat(function, chosen.leaves, moving, f"jacrev({name_of(f)})")
-        check_outputs(f, "jacrev", outs, function.out_structure, holomorphic=holomorphic)
-        out_types = [type_of(x) for x in outs]
-        n = sum(t.size for t in out_types)
-        label = f"jacrev({name_of(f)})"
-        pulled, axes = batch_flat(
-            lambda *cts: pull(linear, types, moving, cts), n, _basis(out_types), [0] * len(out_types), label
-        )
-        stacked = [with_batch_axis(x, a, n) for x, a in zip(pulled, axes, strict=True)]
-        parts = [_cut(x, out_types) for x in stacked]
-        rows = [
-            chosen.tree_of([views.reshape(p[i], (*o.shape, *t.shape)) for p, t in zip(parts, types, strict=True)])
-            for i, o in enumerate(out_types)
-        ]
-        jacobian = arrays(tree.unflatten(function.out_structure, rows))
-        return (jacobian, function.aux) if has_aux else jacobian
-
-    return jacobian_of
+    return _reverse(f, "jacrev", argnums, has_aux, holomorphic, allow_int)
 
 
 jacobian = jacrev
@@ -126,15 +77,18 @@ def hessian(
 
     Returns:
         A function of `f`'s arguments: for a scalar function of one array an array of shape `(*shape, *shape)`; for pytrees, a
-        pytree like the output of pytrees like the argument of pytrees like the argument. With `has_aux`, `(hessian, aux)`.
+        pytree like the output of pytrees like the argument of pytrees like the argument. For a function that is no scalar, the Hessian of
+        each element of its output: an array of shape `(*output shape, *shape, *shape)`. With `has_aux`, `(hessian, aux)`.
+
+    Raises: DTypeError naming the argument or the output that is no floating-point array.
 
     Example:
         >>> import fdl, fdl.numpy as fnp
         >>> fdl.hessian(lambda x: x[0] ** 2 * x[1])(fnp.array([1.0, 2.0])).tolist()
         [[4.0, 2.0], [2.0, 0.0]]
     """
-    first = jacrev(f, argnums, has_aux=has_aux, holomorphic=holomorphic)
-    return jacfwd(first, argnums, has_aux=has_aux, holomorphic=holomorphic)
+    first = _reverse(f, "hessian", argnums, has_aux, holomorphic)
+    return _forward(first, "hessian", argnums, has_aux, holomorphic)
 
 
 def hvp(
@@ -161,6 +115,70 @@ def hvp(
         return jvp(slope, primals, tangents)[1]
     _, product, aux = jvp(slope, primals, tangents, has_aux=True)
     return product, aux
+
+
+# --- one direction --------------------------------------------------------------------------------
+
+
+def _forward(f: Callable[..., Any], transform: str, argnums: ArgNums, has_aux: bool, holomorphic: bool) -> Callable[..., Any]:
+    """`jacfwd` under the name that errors give it."""
+    check_callable(f, transform)
+    positions_of(transform, argnums)
+
+    @functools.wraps(f)
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        chosen = Differentiated(f, transform, argnums, args, kwargs, has_aux)
+        check_inputs(f, transform, chosen, holomorphic=holomorphic, allow_complex=False)
+        types, function = chosen.types, chosen.function
+        n = sum(t.size for t in types)
+        out_types: list[Type] = []
+
+        def push(*dots: Any) -> list[Any]:
+            outs, moved = jvp_flat(function, chosen.leaves, dots, f"{transform}({name_of(f)})")
+            check_outputs(f, transform, outs, function.out_structure, holomorphic=holomorphic)
+            out_types[:] = [type_of(x) for x in outs]
+            return [instantiate(d) for d in moved]
+
+        moved, axes = batch_flat(push, n, _basis(types), [0] * len(types), f"{transform}({name_of(f)})")
+        columns = [with_batch_axis(d, a, n) for d, a in zip(moved, axes, strict=True)]
+        rows = [chosen.tree_of([_last(part, t.shape) for part, t in zip(_cut(d, types), types, strict=True)]) for d in columns]
+        jacobian = arrays(tree.unflatten(function.out_structure, rows))
+        return (jacobian, function.aux) if has_aux else jacobian
+
+    return jacobian_of
+
+
+def _reverse(
+    f: Callable[..., Any], transform: str, argnums: ArgNums, has_aux: bool, holomorphic: bool, allow_int: bool = False
+) -> Callable[..., Any]:
+    """`jacrev` under the name that errors give it."""
+    check_callable(f, transform)
+    positions_of(transform, argnums)
+
+    @functools.wraps(f)
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        chosen = Differentiated(f, transform, argnums, args, kwargs, has_aux)
+        check_inputs(f, transform, chosen, holomorphic=holomorphic, allow_int=allow_int)
+        types, function = chosen.types, chosen.function
+        moving = [dtypes.is_inexact(t.dtype) for t in types]
+        outs, linear = linearize_flat(function, chosen.leaves, moving, f"{transform}({name_of(f)})")
+        check_outputs(f, transform, outs, function.out_structure, holomorphic=holomorphic)
+        out_types = [type_of(x) for x in outs]
+        n = sum(t.size for t in out_types)
+        label = f"{transform}({name_of(f)})"
+        pulled, axes = batch_flat(
+            lambda *cts: pull(linear, types, moving, cts), n, _basis(out_types), [0] * len(out_types), label
+        )
+        stacked = [with_batch_axis(x, a, n) for x, a in zip(pulled, axes, strict=True)]
+        parts = [_cut(x, out_types) for x in stacked]
+        rows = [
+            chosen.tree_of([views.reshape(p[i], (*o.shape, *t.shape)) for p, t in zip(parts, types, strict=True)])
+            for i, o in enumerate(out_types)
+        ]
+        jacobian = arrays(tree.unflatten(function.out_structure, rows))
+        return (jacobian, function.aux) if has_aux else jacobian
+
+    return jacobian_of
 
 
 # --- bases ----------------------------------------------------------------------------------------

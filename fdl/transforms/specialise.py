@@ -22,11 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fdl.backends.executable import compile_program, entry_for, flat_caller
-from fdl.backends.llvm.callpath import is_sole
-from fdl.backends.llvm.locks import COMPILING
-from fdl.backends.loops.lower import LoweringError
-from fdl.backends.stored import sources_of
+from fdl.backends import compiler
 from fdl.config import config
 from fdl.tracer import tree
 from fdl.tracer.array import Array, ArrayBase
@@ -51,15 +47,15 @@ def executable_for(program: Program, backend: str, donated: tuple[int, ...] = ()
     """
     program = expand(program)
     # The lines that errors name are the program's own: equal programs from elsewhere are compiled again where they may fail.
-    key = (backend, program.cached("strong", lambda: _strong(program.canonical)), donated, sources_of(program))
+    key = (backend, program.cached("strong", lambda: _strong(program.canonical)), donated, compiler.sources_of(program))
     found = _EXECUTABLES.get(key)
     if found is not None:
         return found, False
-    with COMPILING:
+    with compiler.COMPILING:
         found = _EXECUTABLES.get(key)  # by another thread meanwhile
         if found is not None:
             return found, False
-        found = _EXECUTABLES[key] = compile_program(program, backend, donated)
+        found = _EXECUTABLES[key] = compiler.compile_program(program, backend, donated)
         while len(_EXECUTABLES) > _MAX_EXECUTABLES:
             _EXECUTABLES.popitem(last=False)
     return found, True
@@ -204,7 +200,7 @@ class Specialiser:
         if traced.flat is None:
             marks = self.marks(traced)
             consumed = {slot: marks[k] for k in traced.donated if (slot := traced.slots[k]) is not None}
-            traced.flat = flat_caller(executable, traced.closed.out_types, consumed)
+            traced.flat = compiler.flat_caller(executable, traced.closed.out_types, consumed)
         outs: list[Any] = traced.flat(*executable.leaves(arrays))
         return outs
 
@@ -221,7 +217,7 @@ class Specialiser:
         if dispatcher is None or executable.backend != "llvm":
             return False
         try:
-            entry = entry_for(
+            entry = compiler.entry_for(
                 executable,
                 traced.captured,
                 traced.closed.out_types,
@@ -318,20 +314,20 @@ class Specialiser:
             start = time.perf_counter()
             try:
                 traced.executable, fresh = executable_for(traced.closed, backend, donated if backend == "llvm" else ())
-            except LoweringError as error:
+            except compiler.LoweringError as error:
                 raise self._named(error, traced) from None
             traced.flat = None
             if fresh:
                 self.history.add(traced.kind, time.perf_counter() - start)
         return traced.executable
 
-    def _named(self, error: LoweringError, traced: Traced) -> LoweringError:
+    def _named(self, error: compiler.LoweringError, traced: Traced) -> compiler.LoweringError:
         """A LoweringError that names the user's argument, where it is about one."""
         k = error.argument
         if k is None:
-            return LoweringError(f"{self!r}: {error}")
+            return compiler.LoweringError(f"{self!r}: {error}")
         label = traced.kind.leaf_names(self.f)[traced.slots.index(k)]
-        return LoweringError(f"{self!r}: argument {label}: {error}{at(user_source())}")
+        return compiler.LoweringError(f"{self!r}: argument {label}: {error}{at(user_source())}")
 
     def split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
         """The static arguments by position or name, the dynamic positional ones, and the dynamic keyword ones."""
@@ -385,7 +381,7 @@ def _way_to_hashable(value: Any) -> str:
 def _taken(leaves: Sequence[Any], k: int, mark: str) -> Any:
     """Leaf `k`, consumed: its ndarray where it is an Array whose memory nothing else refers to, else the leaf as it is."""
     x = leaves[k]
-    if type(x) is not Array or sum(other is x for other in leaves) > 1 or not is_sole(x):
+    if type(x) is not Array or sum(other is x for other in leaves) > 1 or not compiler.is_sole(x):
         return x
     data, x._data, x._consumed = x._data, None, mark
     return data

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from fdl.backends.loops.ir import INDEX, Call, Const, Ref, Value
 from fdl.backends.loops.reductions import accumulator
-from fdl.backends.loops.values import add, convert, mul, op
+from fdl.backends.loops.values import add, convert, floordiv, mul, op
 from fdl.tracer.ir import Atom, Equation
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
 from .nests import build_stored
-from .packing import Around, Operand, packed_operand
-from .panels import TASKS, Cut, panels
+from .packing import Around, Operand, is_far, packed_operand
+from .panels import TALL, TASKS, Cut, blocks, panels, whole_panels
 from .sums import is_kernel
 from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
 
@@ -129,6 +129,9 @@ def _dot_calls(
     if n.second == 1 and scope.unit.target == "cpu":
         operand = Operand(wb, n, k, tuple((loop.size, loop.steps[1]) for loop in around if loop.steps[1]))
         packed = packed_operand(scope, operand, rows, wa.buffer)
+        if packed is not None:
+            far = is_far(operand) and m.size >= 2 * TALL
+            rows, columns = blocks(m.size, n.size, packed.shape[-1], tasks) if far else (rows, whole_panels(columns, packed.shape[-1]))
     nest = Nest(scope)
     offsets = [wa.offset, wb.offset, wc.offset]
     copy: Value = ZERO
@@ -151,8 +154,10 @@ def _dot_calls(
     left = Ref(wa.buffer, offsets[0], (size_m, size_k), (m.first, k.first))
     right = Ref(wb.buffer, offsets[1], (size_k, size_n), (k.second, n.first))
     if packed is not None:
-        shape, strides = packed.shape[1:], packed.strides[1:]
-        right = Ref(packed, mul(copy, packed.strides[0]), tuple(Const(x, INDEX) for x in shape), strides)
+        (*_, width), strides = packed.shape, packed.strides
+        start = add(mul(copy, strides[0]), mul(q, columns.step // width * strides[1]))
+        shape = (floordiv(add(size_n, width - 1), width), size_k, Const(width, INDEX))
+        right = Ref(packed, start, shape, strides[1:])
     nest.do(Call("matmul", (c,), (left, right), (), (("accumulate", onto is not None),)))
     nest.close()
 

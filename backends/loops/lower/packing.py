@@ -87,7 +87,7 @@ def packs(b: Operand, rows: Cut, *, invariant: bool) -> bool:
     It does where the kernel would have to do it for every panel of rows, columns not being contiguous, or again and again in a loop; and
     where B is large, for rows enough.
     """
-    by_k, by_n, dtype = b.k.second, b.n.first, b.window.buffer.dtype
+    by_n, dtype = b.n.first, b.window.buffer.dtype
     if (
         dtype.kind != "f"
         or dtype.itemsize < 4
@@ -95,12 +95,16 @@ def packs(b: Operand, rows: Cut, *, invariant: bool) -> bool:
         or math.prod(b.shape) * dtype.itemsize > PACKED_MEMORY
     ):
         return False
-    reach = b.k.size * (by_k if by_n == 1 else b.n.size) * dtype.itemsize
     if by_n != 1 and invariant:
         return rows.size > FEW_ROWS
-    if reach >= FAR:
+    if is_far(b):
         return rows.size >= 3 * ROWS
     return by_n != 1 and rows.count > 1 and rows.size >= 2 * ROWS
+
+
+def is_far(b: Operand) -> bool:
+    """Whether the operand lies out of reach of the second-level cache."""
+    return b.k.size * (b.k.second if b.n.first == 1 else b.n.size) * b.window.buffer.dtype.itemsize >= FAR
 
 
 def _home(scope: Scope, b: Operand) -> Scope:

@@ -83,14 +83,19 @@ def _det_rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any
 
 
 def _adjugate_product(a: Any, b: Any) -> Any:
-    """adj(a) b = det(a) a⁻¹ b, without the division by the last pivot: good for matrices of which only that one is zero.
+    """adj(a) b = det(a) a⁻¹ b, without a division by pivots that are zero: for matrices of any rank.
+
+    Where elimination meets a zero pivot before the last, the columns are mixed first, so that only the last one is zero where the rank is
+    n - 1: adj(a) = det(q) q adj(a q) for a reflection q. A zero that is left has a rank below that, where the adjugate is 0: its pivot
+    counts as 1, which the products of pivots, 0 then, make good.
 
     With y = L⁻¹ P b, and p the product of all pivots but the last, U⁻¹ y det(a) solves U' x = (det(a) y, but p y in the last row),
     where U' is U with its last pivot 1.
     """
-    lu, pivots, permutation = factor.lu(a)
     *lead, n, _ = shape_of(a)
     axis = len(lead)
+    q, sign = _mixing(a)
+    lu, pivots, permutation = factor.lu(m.product(a, q))
     d = m.diagonal(lu)
     products = e.mul(cumprod(d, axis), broadcast(_parity(pivots, d), (*lead, n), tuple(range(axis))))
     whole = reshape(slice_axis(products, axis, n - 1, n), lead)
@@ -102,8 +107,34 @@ def _adjugate_product(a: Any, b: Any) -> Any:
         return broadcast(x, shape_of(y), tuple(range(axis)))
 
     y = e.mul(y, e.select(last_row, spread(but_last), spread(whole)))
-    corner = e.logical_and(m.on_diagonal(lu), e.eq(iota(shape_of(lu), dtypes.int32, axis), np.int32(n - 1)))
-    return triangular_solve(e.select(corner, e.scalar_like(1, lu), lu), y, lower=False)
+    last = e.eq(iota(shape_of(lu), dtypes.int32, axis), np.int32(n - 1))
+    replaced = e.logical_and(m.on_diagonal(lu), e.logical_or(last, e.eq(lu, e.scalar_like(0, lu))))
+    x = triangular_solve(e.select(replaced, e.scalar_like(1, lu), lu), y, lower=False)
+    return e.mul(m.product(q, x), broadcast(sign, shape_of(y), tuple(range(axis))))
+
+
+def _mixing(a: Any) -> tuple[Any, Any]:
+    """Matrices q and their determinants: the identity, but a reflection of all axes where `a` has a zero pivot before the last.
+
+    A reflection I - 2 v vᵀ / vᵀv mixes all columns. Its v has no simple ratios, so that no null vector of a matrix that people write
+    is one for which the first n - 1 columns stay dependent.
+    """
+    *lead, n, _ = shape_of(a)
+    axis = len(lead)
+    d = m.diagonal(factor.lu(e.stop_gradient(a))[0])
+    rest = slice_axis(d, axis, 0, n - 1)
+    zeros = e.select(e.eq(rest, e.scalar_like(0, rest)), e.scalar_like(1, real_of(rest)), e.scalar_like(0, real_of(rest)))
+    mixed = e.gt(reduce_sum(zeros, (axis,)), e.scalar_like(0, zeros))
+    v = 1.0 + np.arange(1, n + 1) * ((np.sqrt(5.0) - 1) / 2) % 1.0
+    dtype = type_of(a).dtype
+    reflection = (np.eye(n) - 2 * np.outer(v, v) / (v @ v)).astype(dtype)
+    square = (*lead, n, n)
+    q = e.select(
+        broadcast(mixed, square, tuple(range(axis))),
+        broadcast(reflection, square, (axis, axis + 1)),
+        broadcast(np.eye(n, dtype=dtype), square, (axis, axis + 1)),
+    )
+    return q, e.select(mixed, e.scalar_like(-1, d), e.scalar_like(1, d))
 
 
 def det_flat(a: Any) -> list[Any]:
@@ -114,7 +145,8 @@ def det_flat(a: Any) -> list[Any]:
 def det(x: Any, /) -> Any:
     """The determinants of square matrices: (..., n, n) → (...).
 
-    The derivative exists for singular matrices too; where n > 3 and elimination meets a zero pivot before the last, it is NaN.
+    The derivative, by the adjugate matrix, is right for singular matrices too: of rank n - 1 it is not zero, of a lower rank it is zero.
+    Second derivatives of singular matrices with n > 3 divide by the last pivot, and are NaN where it is exactly zero.
 
     Example:
         >>> float(det([[1.0, 2.0], [3.0, 4.0]]))

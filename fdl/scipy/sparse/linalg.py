@@ -19,7 +19,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.array import ArrayBase
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import type_of
-from fdl.transforms import custom_linear_solve
+from fdl.transforms.implicit import custom_linear_solve
 
 Apply = Callable[[Any], Any]
 Solver = Callable[[Apply, Any, Any, Apply, Any, int], Any]
