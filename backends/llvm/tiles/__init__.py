@@ -12,7 +12,7 @@ May be imported by: the LLVM emitter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.conv import write_conv, write_conv_input_grad
@@ -23,7 +23,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction as TileFunction
 from fdl.backends.llvm.tiles.running import write_running
 from fdl.backends.llvm.tiles.sorting import write_sort
 from fdl.backends.llvm.tiles.transpose import write_transpose
-from fdl.backends.loops.ir import Call
+from fdl.backends.loops.ir import Call, Const, Value
 
 _WRITERS: dict[str, Callable[[Call, Target], TileFunction | None]] = {
     "matmul": write_matmul,
@@ -37,7 +37,27 @@ _WRITERS: dict[str, Callable[[Call, Target], TileFunction | None]] = {
 }
 
 
+_MADE: dict[Hashable, TileFunction | None] = {}
+_MOST = 1024
+
+
 def tile_function(call: Call, target: Target) -> TileFunction | None:
-    """The vector form of `call` for `target`, or None where its definition in loop IR is all there is."""
+    """The vector form of `call` for `target`, or None where its definition in loop IR is all there is.
+
+    Equal layers make equal calls: what is written depends on these facts alone.
+    """
     writer = _WRITERS.get(call.kernel)
-    return writer(call, target) if writer else None
+    if writer is None:
+        return None
+    refs = (*call.outputs, *call.inputs)
+    facts = tuple((r.buffer.dtype, tuple(_static(n) for n in r.shape), r.strides) for r in refs)
+    key = (call.kernel, target, len(call.outputs), facts, tuple(_static(v) for v in call.scalars), call.attrs)
+    if key not in _MADE:
+        if len(_MADE) >= _MOST:
+            _MADE.clear()
+        _MADE[key] = writer(call, target)
+    return _MADE[key]
+
+
+def _static(v: Value) -> float | None:
+    return v.value if isinstance(v, Const) else None
