@@ -17,6 +17,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl.backends.executable import NativeExecutable
 from fdl.backends.llvm.target import named, runnable
+from fdl.tracer.errors import IndexOutOfBoundsError
 from fdl.tracer.ir import Program
 from fdl.tracer.parse import parse
 from fdl.tracer.primitive import run_program
@@ -107,6 +108,25 @@ def test_a_loop_that_joins_an_earlier_one_finds_its_buffer_there() -> None:
       f: i32[3,361], g: i32[3,361] = sort[axis=1, num_keys=1] e b
       return g
     }""")
+
+
+def test_windows_without_elements_have_indices_that_count() -> None:
+    # Nothing was to be written, and so nothing was checked.
+    scatter = """program main(a: f32[3,1,0], b: i32[2,2]) {
+      c: f32[2,0] = broadcast[axes=(), shape=(2, 0)] 1.0:f32
+      d: f32[3,1,0] = scatter[axes=(0, 1), mode="raise", op="add"] a b c
+      return d
+    }"""
+    gather = """program main(a: f32[3,1,0], b: i32[2,2]) {
+      c: f32[2,0] = gather[axes=(0, 1), fill=0, mode="raise"] a b
+      return c
+    }"""
+    for text in (scatter, gather):
+        holds(text, np.zeros((3, 1, 0)), [[0, 0], [2, 0]])
+        p = parse(text)
+        for target in runnable():
+            with pytest.raises(IndexOutOfBoundsError, match="index 1 is out of bounds for axis 1 of size 1"):
+                NativeExecutable(p, named(target))([np.zeros((3, 1, 0), np.float32), np.array([[0, 0], [2, 1]], np.int32)])
 
 
 def test_an_output_of_complex_numbers_is_not_written_over_an_input_of_pairs() -> None:

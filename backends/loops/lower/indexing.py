@@ -165,10 +165,14 @@ def _converted(scope: Scope, shape: Shape, place: Place, x: Atom) -> None:
 
 def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updates: Atom) -> None:
     axes, mode, shape = e.params["axes"], e.params["mode"], e.outputs[0].type.shape
-    if updates.type.size == 0:
-        return
     batch, rest = indices.type.shape[:-1], _rest(shape, axes)
     count = math.prod(batch)
+    if updates.type.size == 0:
+        if mode == "raise" and count:  # of windows without elements the indices still count
+            nest = Nest(scope)
+            _position(scope, nest, e, shape, indices, nest.over(batch).index)
+            nest.close()
+        return
     nest = Nest(scope)
     blocks = cut(rest[-1], rest[-1] // WINDOW_BLOCK) if rest and updates.type.size >= PARALLEL_UPDATES and rest[-1] else None
     if blocks is not None and blocks.count == 1:
