@@ -239,7 +239,7 @@ class TestPrograms:
         assert two.routine == one.routine and str(two.plan) == str(one.plan)
 
     def test_programs_share_their_micro_kernels(self, made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared, "_LOADED", {})
+        monkeypatch.setattr(shared, "_HELD", {})
         f, x = (lambda x: x @ x), np.ones((96, 96), np.float32)
         self.run(f, x)
         first = len(made)
@@ -251,10 +251,10 @@ class TestPrograms:
         f, x = (lambda x: x @ x), np.ones((96, 96), np.float32)
         self.run(f, x)
         compiled = len(made)
-        monkeypatch.setattr(shared, "_LOADED", {})
+        monkeypatch.setattr(shared, "_HELD", {})
         self.run(f, x)
         assert len(made) == compiled  # all of it from the disk
-        monkeypatch.setattr(shared, "_LOADED", {})
+        monkeypatch.setattr(shared, "_HELD", {})
         store = Store(tmp_path / "objects")
         for path in (tmp_path / "objects").glob("*.fdlobj"):
             entry = store.get(path.stem)

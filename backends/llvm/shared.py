@@ -1,15 +1,16 @@
-"""Functions that many programs call: micro-kernels and the packing of their operands, compiled once.
+"""Functions that many programs call: micro-kernels, drivers and the packing of their operands, compiled once.
 
 They are most of a matrix product's code, and do not depend on its shape.  Each is an object of its own, known by a key that its text and
 the target give: kept in memory while the process lives, and on disk beside the programs that were linked to it.  A program's code names
-them by symbol, as it names the runtime.
+them by symbol, as it names the runtime.  What one program needs and the process does not have yet is loaded at once: linking costs more
+by the call than by the object.
 
 May be imported by: `run`, and what stores compiled programs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fdl.backends import cache
@@ -17,8 +18,6 @@ from fdl.backends import cache
 from . import engine
 from .locks import MAKING
 from .target import Target
-
-_LOADED: dict[str, engine.Loaded] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +28,54 @@ class Shared:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A loaded function: its object, and the library that it is in."""
+
+    code: bytes
+    library: engine.Loaded
+
+
+_HELD: dict[str, _Held] = {}
+
+
 def compiled(texts: Mapping[str, str], target: Target) -> tuple[Shared, ...]:
     """The functions of some modules, symbol → text, loaded."""
-    found = []
-    for symbol, text in texts.items():
-        key = cache.digest("shared", cache.generator(), repr(target), symbol, text)
-        with MAKING:
-            if key not in _LOADED and not _from_disk(symbol, key):
-                _LOADED[key] = engine.Loaded([engine.object_code(text, target)], {}, [symbol], ())
-            store = cache.store()
-            if store is not None and not store.path(key).exists():
-                store.put(key, cache.Entry({}, _LOADED[key].objects[0]))
-        found.append(Shared(symbol, key))
+    found = {Shared(s, cache.digest("shared", cache.generator(), repr(target), s, text)): text for s, text in texts.items()}
+    with MAKING:
+        _load({f: _stored(f) or engine.object_code(text, target) for f, text in found.items() if f.key not in _HELD})
+        store = cache.store()
+        if store is not None:
+            for f in found:
+                if not store.path(f.key).exists():
+                    store.put(f.key, cache.Entry({}, _HELD[f.key].code))
     return tuple(found)
 
 
-def is_loaded(function: Shared) -> bool:
-    """Whether a function could be found, in memory or on disk."""
+def are_loaded(functions: Sequence[Shared]) -> bool:
+    """Whether all of some functions could be found, in memory or on disk."""
     with MAKING:
-        return function.key in _LOADED or _from_disk(function.symbol, function.key)
+        objects = {f: _stored(f) for f in functions if f.key not in _HELD}
+        there = {f: code for f, code in objects.items() if code is not None}
+        if len(there) < len(objects):
+            return False
+        _load(there)
+        return True
 
 
 def address(function: Shared) -> int:
     """The address of a loaded function, good while the process lives."""
-    return _LOADED[function.key].address(function.symbol)
+    return _HELD[function.key].library.address(function.symbol)
 
 
-def _from_disk(symbol: str, key: str) -> bool:
+def _stored(function: Shared) -> bytes | None:
     store = cache.store()
-    entry = None if store is None else store.get(key)
-    if entry is None:
-        return False
-    _LOADED[key] = engine.Loaded([entry.code], {}, [symbol], ())
-    return True
+    entry = None if store is None else store.get(function.key)
+    return None if entry is None else entry.code
+
+
+def _load(objects: Mapping[Shared, bytes]) -> None:
+    if objects:
+        library = engine.Loaded(list(objects.values()), {}, [f.symbol for f in objects], ())
+        for function, code in objects.items():
+            _HELD[function.key] = _Held(code, library)

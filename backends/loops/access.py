@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from .build import bound
 from .ir import INDEX, Alloc, Buffer, Call, Callback, Check, Const, For, If, Let, Load, Op, Ref, Stmt, Store, Value, Var, While
-from .values import Interval, Linear, bounds, flatten, linear
+from .values import Interval, Linear, bounds, flat_form, linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Summary:
 
 def position(buffer: Buffer, index: tuple[Value, ...]) -> Linear:
     """The flat position of an element."""
-    return linear(index[0]) if len(index) == 1 else linear(flatten(index, buffer.shape))
+    return linear(index[0]) if len(index) == 1 else flat_form(index, buffer.shape)
 
 
 def summarise(stmt: Stmt, known: Mapping[Var, Interval]) -> Summary:

@@ -97,8 +97,13 @@ def reads(block: Block) -> set[str]:
 
 def writes(block: Block) -> set[str]:
     """The names of the buffers that `block` may write: by stores, tile kernels and callbacks."""
-    names = {s.buffer.name for s in stores(block)}
-    return names | {r.buffer.name for s in walk(block) if isinstance(s, Call | Callback) for r in s.outputs}
+    names: set[str] = set()
+    for s in walk(block):
+        if isinstance(s, Store):
+            names.add(s.buffer.name)
+        elif isinstance(s, Call | Callback):
+            names.update(r.buffer.name for r in s.outputs)
+    return names
 
 
 def bound(stmt: Stmt) -> tuple[Var, ...]:
@@ -140,12 +145,12 @@ def dependents(block: Block, roots: set[Var]) -> set[Var]:
             return found
 
 
-def ranges_in(block: Block, ranges: Ranges | None = None) -> dict[Var, Interval]:
-    """What is known of the int64 variables that `block` binds by loops and lets, added to `ranges`.
+def ranges_in(block: Block, known: dict[Var, Interval] | None = None) -> dict[Var, Interval]:
+    """What is known of the int64 variables that `block` binds by loops and lets; added to `known`, where that is given.
 
-    A variable is bound once, so that one mapping serves the whole block.
+    A variable is bound once, so that one mapping serves the whole routine.
     """
-    known = dict(ranges or {})
+    known = {} if known is None else known
     for stmt in walk(block):
         match stmt:
             case For():
@@ -179,8 +184,11 @@ class Names:
 
 def names_in(block: Block) -> set[str]:
     """The names of all variables and buffers in `block`."""
-    names = {v.name for v in all_values(block) if isinstance(v, Var)} | {v.name for s in walk(block) for v in bound(s)}
-    names |= {s.buffer.name for s in walk(block) if isinstance(s, Alloc)}
+    names = {v.name for v in all_values(block) if isinstance(v, Var)}
+    for s in walk(block):
+        names.update(v.name for v in bound(s))
+        if isinstance(s, Alloc):
+            names.add(s.buffer.name)
     return names | reads(block) | writes(block)
 
 

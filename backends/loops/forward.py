@@ -77,13 +77,14 @@ def _forwarded(block: Block, known: _Known, same: dict[Var, Value]) -> Block:
                 known[stmt.buffer.name] = {_key(stmt.buffer, index): value} if isinstance(value, (Var, Const)) else {}
             case For():
                 carries = [(c, _read(c.init, known, same)) for c in stmt.carries]
-                inner = _without(known, writes(stmt.body))
+                changed = writes(stmt.body)
+                inner = _without(known, changed)
                 body = _forwarded(stmt.body, inner, same)
                 nexts = [_next(c, inner, same) for c in stmt.carries]
                 extent = _read(stmt.extent, known, same)
                 found = tuple(Carry(c.var, init, nx, c.result, c.combine) for (c, init), nx in zip(carries, nexts, strict=True))
                 result.append(For(stmt.var, extent, body, stmt.kind, found))
-                _forget(known, writes(stmt.body))
+                _forget(known, changed)
             case If():
                 condition = _read(stmt.condition, known, same)
                 then = _forwarded(stmt.then, _without(known, set()), same)
@@ -196,7 +197,10 @@ def _collect(value: Value, found: set[str]) -> None:
 
 
 def _swept(block: Block, dead: set[str], needed: set[Var]) -> Block:
-    """The statements of a block that matter, found backwards: `needed` are the variables that what comes later reads."""
+    """The statements of a block that matter, found backwards: `needed` are the variables that what comes later reads.
+
+    A variable is bound once, so that what a loop inside needs can be told by the same set.
+    """
     result: list[Stmt] = []
     for stmt in reversed(block):
         match stmt:
@@ -214,13 +218,11 @@ def _swept(block: Block, dead: set[str], needed: set[Var]) -> Block:
                     _variables(v, needed)
             case For():
                 carries = _live_carries(stmt, needed)
-                inner = set(needed)
                 for c in carries:
-                    _variables(c.next, inner)
-                body = _swept(stmt.body, dead, inner)
+                    _variables(c.next, needed)
+                body = _swept(stmt.body, dead, needed)
                 if not body and not carries:
                     continue
-                needed |= inner
                 for c in carries:
                     _variables(c.init, needed)
                 _variables(stmt.extent, needed)
@@ -232,11 +234,9 @@ def _swept(block: Block, dead: set[str], needed: set[Var]) -> Block:
                 _variables(stmt.condition, needed)
                 stmt = If(stmt.condition, then, orelse)
             case While():
-                inner = set(needed)
-                body = _swept(stmt.body, dead, inner)
-                _variables(stmt.condition, inner)
-                prelude = _swept(stmt.prelude, dead, inner)
-                needed |= inner
+                body = _swept(stmt.body, dead, needed)
+                _variables(stmt.condition, needed)
+                prelude = _swept(stmt.prelude, dead, needed)
                 stmt = While(prelude, stmt.condition, body)
             case _:
                 if isinstance(stmt, Call) and all(r.buffer.name in dead for r in stmt.outputs):

@@ -17,6 +17,7 @@ May be imported by: the pipeline.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 
 from .access import Access, Summary, extent_of, is_independent, slab, summarise
@@ -97,6 +98,8 @@ class _Block:
         self.observed = 0
         """The key of the last such statement."""
         self.slots: list[_Slot] = [_Slot(None)]
+        self.loops: list[int] = []
+        """The numbers of the slots with a loop that others can join, ascending."""
         self.wrote: dict[str, int] = {}
         self.read: dict[str, int] = {}
         self.defined: dict[Var, int] = {}
@@ -152,7 +155,7 @@ class _Fusion:
                     allocs.append(stmt)
                     continue
                 case For() if is_driver(stmt):
-                    self.ranges = ranges_in((For(stmt.var, stmt.extent, ()),), self.ranges)
+                    ranges_in((For(stmt.var, stmt.extent, ()),), self.ranges)
                     stmt = For(stmt.var, stmt.extent, self.driver(stmt.body), stmt.kind, stmt.carries)
                 case While():
                     stmt = While(self.driver(stmt.prelude), stmt.condition, self.driver(stmt.body))
@@ -160,7 +163,7 @@ class _Fusion:
                     stmt = If(stmt.condition, self.driver(stmt.then), self.driver(stmt.orelse))
                 case For():
                     stmt = collapsed(stmt, self.names)
-                    self.ranges = ranges_in((stmt,), self.ranges)
+                    ranges_in((stmt,), self.ranges)
                     self.insert(into, stmt, ())
                     continue
             self.place(into, stmt)
@@ -175,7 +178,7 @@ class _Fusion:
             block.slots[0].after.insert(0, stmt)
             return
         if isinstance(stmt, Let):
-            self.ranges.update(ranges_in((stmt,), self.ranges))
+            ranges_in((stmt,), self.ranges)
         s = summarise(stmt, self.ranges)
         if isinstance(stmt, Let):
             key = block.earliest(s)
@@ -194,13 +197,9 @@ class _Fusion:
             return
         s = summarise(stmt, self.ranges)
         if is_independent(stmt) and extent_of(stmt) is not None:
-            key = block.earliest(s)
-            candidates = [
-                k for k in range(len(block.slots) - 1, -1, -1) if 2 * k >= key and isinstance(block.slots[k].main, _Loop)
-            ]
             # The nearest dependence first: what is read there is still at hand.
-            ordered = candidates[-1:] + candidates[: CANDIDATES - 1] if len(candidates) > CANDIDATES else candidates[::-1]
-            for k in ordered:
+            found = block.loops[bisect_left(block.loops, (block.earliest(s) + 1) // 2) :]
+            for k in found if len(found) <= CANDIDATES else (found[0], *found[: -CANDIDATES:-1]):
                 if self.try_join(block, k, stmt, s, around):
                     return
         self.append(block, stmt, s, around)
@@ -210,6 +209,7 @@ class _Fusion:
         k = len(block.slots)
         if is_independent(stmt) and extent_of(stmt) is not None:
             block.slots.append(_Slot(self.thawed(stmt, s, around)))
+            block.loops.append(k)
         else:
             block.slots.append(_Slot(stmt))
         block.record(s, 2 * k)
@@ -244,13 +244,13 @@ class _Fusion:
                 return self.decided(stmt, loop, False, f"extents {m} and {n} differ")
             if m > n:
                 stmt = split(stmt, step, self.names)
-                self.ranges = ranges_in((stmt,), self.ranges)
+                ranges_in((stmt,), self.ranges)
                 s = summarise(stmt, self.ranges)
             else:
                 if loop.head.carries:
                     return self.decided(stmt, loop, False, "a reduction would have to be split")
                 again = split(loop.frozen(), step, self.names)
-                self.ranges = ranges_in((again,), self.ranges)
+                ranges_in((again,), self.ranges)
                 self.inherit(again.var, loop.head.var)
                 loop = self.thawed(again, summarise(again, self.ranges), around)
         for name in dependent:

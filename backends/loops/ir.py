@@ -95,6 +95,9 @@ class Var:
     name: str
     dtype: np.dtype
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # no two variables of a routine have one name
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -298,12 +301,16 @@ def blocks(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:
             return ()
 
 
+_NESTING = (For, While, If)
+
+
 def walk(block: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of `block` and of the blocks inside it, in program order."""
     for stmt in block:
         yield stmt
-        for inner in blocks(stmt):
-            yield from walk(inner)
+        if isinstance(stmt, _NESTING):
+            for inner in blocks(stmt):
+                yield from walk(inner)
 
 
 def values_of(stmt: Stmt) -> tuple[Value, ...]:

@@ -111,7 +111,7 @@ class _Scheduler:
                     loop = collapsed(stmt, self.names)
                     assert isinstance(loop, For)
                     wide = (loop,) if self.target == "cuda" else widened(loop, self.names, self.note)
-                    self.ranges = ranges_in(wide, self.ranges)
+                    ranges_in(wide, self.ranges)
                     for part in wide:
                         result.extend(self.cpu(part) if self.target != "cuda" and isinstance(part, For) else (part,))
                 case _:
@@ -145,7 +145,7 @@ class _Scheduler:
         cut = blocked(loop, self.names)
         if cut is not loop:
             self.note(cut.var, loop.var)
-            self.ranges = ranges_in((cut,), self.ranges)
+            ranges_in((cut,), self.ranges)
         return cut
 
     def chunked(self, loop: For, costs: dict[Var, _Costs], total: float, n: int) -> For:

@@ -187,27 +187,37 @@ def linear(value: Value) -> Linear:
         >>> linear(add(mul(4, add(i, j)), sub(3, i))) == Linear({i: 3, j: 4}, 3)
         True
     """
-    match value:
-        case Const():
-            return Linear({}, int(value.value))
-        case Op("add", (x, y)):
-            return _combine(linear(x), linear(y), 1)
-        case Op("sub", (x, y)):
-            return _combine(linear(x), linear(y), -1)
-        case Op("neg", (x,)):
-            return _combine(Linear({}, 0), linear(x), -1)
-        case Op("mul", (x, Const() as c)) | Op("mul", (Const() as c, x)):
-            return _combine(Linear({}, 0), linear(x), int(c.value))
-        case _:
-            return Linear({value: 1}, 0)
+    if isinstance(value, Const):
+        return Linear({}, int(value.value))
+    if isinstance(value, Op):
+        match value.name, value.args:
+            case "add", (x, y):
+                return _combine(linear(x), linear(y), 1)
+            case "sub", (x, y):
+                return _combine(linear(x), linear(y), -1)
+            case "neg", (x,):
+                return _combine(_ZERO, linear(x), -1)
+            case "mul", (x, Const() as c) | (Const() as c, x):
+                return _combine(_ZERO, linear(x), int(c.value))
+    return Linear({value: 1}, 0)
+
+
+_ZERO = Linear({}, 0)
 
 
 def _combine(x: Linear, y: Linear, factor: int) -> Linear:
     """x + factor * y."""
+    constant = _wrap(x.constant + factor * y.constant)
+    if factor == 1 and not (x.terms and y.terms):
+        return Linear(x.terms or y.terms, constant)
     terms = dict(x.terms)
     for atom, c in y.terms.items():
-        terms[atom] = _wrap(terms.get(atom, 0) + factor * c)
-    return Linear({atom: c for atom, c in terms.items() if c}, _wrap(x.constant + factor * y.constant))
+        total = _wrap(terms.get(atom, 0) + factor * c)
+        if total:
+            terms[atom] = total
+        else:
+            terms.pop(atom, None)
+    return Linear(terms, constant)
 
 
 def from_linear(form: Linear) -> Value:
@@ -227,7 +237,7 @@ def from_linear(form: Linear) -> Value:
 
 def add(*terms: int | Value) -> Value:
     """The sum of int64 `terms`, collected; 0 for none."""
-    form = Linear({}, 0)
+    form = _ZERO
     for term in terms:
         form = _combine(form, linear(index(term)), 1)
     return from_linear(form)
@@ -250,7 +260,7 @@ def mul(*factors: int | Value) -> Value:
     if not others:
         return Const(scale, INDEX)
     if len(others) == 1:
-        return from_linear(_combine(Linear({}, 0), others[0], scale))
+        return from_linear(_combine(_ZERO, others[0], scale))
     product = from_linear(others[0])
     for form in others[1:]:
         product = Op("mul", (product, from_linear(form)), INDEX)
@@ -400,11 +410,16 @@ def clamp(x: int | Value, low: int, high: int, ranges: Ranges | None = None) -> 
 
 def flatten(indices: Sequence[int | Value], shape: Sequence[int]) -> Value:
     """The row-major position of element `indices`, which are in bounds, in an array of `shape`."""
-    position: Value = Const(0, INDEX)
+    return from_linear(flat_form(indices, shape))
+
+
+def flat_form(indices: Sequence[int | Value], shape: Sequence[int]) -> Linear:
+    """The linear form of `flatten(indices, shape)`."""
+    form = _ZERO
     for i, n in zip(indices, shape, strict=True):
         if n != 1:  # where the index is 0
-            position = add(mul(position, n), i)
-    return position
+            form = _combine(_combine(_ZERO, form, n), linear(index(i)), 1)
+    return form
 
 
 def unflatten(position: int | Value, shape: Sequence[int], ranges: Ranges | None = None) -> tuple[Value, ...]:

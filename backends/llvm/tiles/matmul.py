@@ -94,15 +94,14 @@ class Driver:
     def needs_panel(self) -> bool:
         return self.pack is not None or not self.s.masked
 
-    def codes(self) -> list[Code]:
-        """The driver, and the packing functions that it calls."""
+    def _helpers(self) -> list[Code]:
+        """The packing functions that the driver calls."""
         ways = [self.pack] if self.pack else [] if self.s.masked else ["any"]
-        helpers = [pack_panel(self.s, way) for way in ways]
-        return [self.code(), *helpers, *([put_across(self.s)] if self.across else [])]
+        return [*(pack_panel(self.s, way) for way in ways), *([put_across(self.s)] if self.across else [])]
 
     def code(self) -> Code:
         s = self.s
-        code = Code(self.symbol, DRIVER_PARAMS)
+        code = Code(self.symbol, DRIVER_PARAMS, shared=True, helpers=self._helpers())
         job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
         table = code.let("alloca [2 x ptr], align 16")
         counts = code.let(f"alloca [{s.widest} x i64], align 16")
@@ -292,7 +291,7 @@ def _tiled(
         *extents, *(("i64", stride) for stride in strides),
     )  # fmt: skip
     micros = [micro_kernel(s, height, nv, driver.ahead) for nv, heights in rows.items() for height in heights]
-    return tile(entry, [*micros, *driver.codes()], tile_bytes + panel_bytes)
+    return tile(entry, [*micros, driver.code()], tile_bytes + panel_bytes)
 
 
 DOTS_ROWS = 8

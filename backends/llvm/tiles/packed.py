@@ -119,7 +119,7 @@ def block_rows(s: Simd) -> int:
 
 def _driver(s: Simd, direct: bool) -> Code:
     """The function that walks blocks of k, blocks of rows, panels and tiles; `direct` reads A where it lies."""
-    code = Code(f"fdl_packed_{s.key}{'_direct' * direct}", DRIVER_PARAMS)
+    code = Code(f"fdl_packed_{s.key}{'_direct' * direct}", DRIVER_PARAMS, shared=True)
     pack = code.load("ptr", "%kernels")
     job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
     table = code.let("alloca [2 x ptr], align 16")

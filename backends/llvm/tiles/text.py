@@ -47,9 +47,10 @@ class Code:
         linkage: str = "internal",
         attributes: str = "nounwind",
         shared: bool = False,
+        helpers: Sequence[Code] = (),
     ) -> None:
-        """`shared` says that the function calls none of its module and suits many programs: it is compiled once for all of them."""
-        self.name, self.shared = name, shared
+        """`shared` says that the function suits many programs: it is compiled once for all of them, with the `helpers` that it calls."""
+        self.name, self.shared, self.helpers = name, shared, tuple(helpers)
         self.declaration = f"declare void @{name}({', '.join(t for t, _ in params)}) {attributes}".rstrip()
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{p}' for t, p in params)}) {attributes}".rstrip() + " {"
         self._lines: list[str] = []

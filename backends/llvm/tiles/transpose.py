@@ -68,7 +68,7 @@ def write_transpose(call: Call, target: Target) -> TileFunction | None:
 
 def _run(s: Simd) -> Code:
     """The function `void (y, x, n)` that copies n elements."""
-    code = Code(f"fdl_run_{s.key}", (("ptr", "y"), ("ptr", "x"), ("i64", "n")))
+    code = Code(f"fdl_run_{s.key}", (("ptr", "y"), ("ptr", "x"), ("i64", "n")), shared=True)
     whole = code.mul(code.div("%n", s.lanes), s.lanes)
     with code.loop(whole, step=s.lanes) as i:
         store(code, s, load(code, s, code.at(s.element, "%x", i.index)), code.at(s.element, "%y", i.index))
@@ -79,7 +79,7 @@ def _run(s: Simd) -> Code:
 
 def _plane(s: Simd) -> Code:
     """The function that sets y[q * y_q + p] = x[p * x_p + q] for all p and q."""
-    code = Code(f"fdl_plane_{s.key}", PLANE_PARAMS)
+    code = Code(f"fdl_plane_{s.key}", PLANE_PARAMS, shared=True)
     n = s.lanes
     turn: Callable[[Code, Simd, Sequence[str]], list[str]] = transposed if s.size >= 4 else _zipped
     if s.masked:
