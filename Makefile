@@ -3,6 +3,8 @@
 #   make demo [MODEL=mlp|cnn|vae]   train on MNIST, with pictures and a table of results
 #   make test                       the test suite, but for what takes minutes
 #   make test-slow                  what takes minutes: whole training runs and exhaustive sweeps
+#   make test-matrix                the test suite in guarded memory, then for each CPU level that this machine has (FDL_TARGET) on 1, 2 and
+#                                   4 threads (FDL_NUM_THREADS); ARGS="tests/test_fft.py" for a part of it
 #   make fuzz [COUNT=10000] [SEED=0]
 #                                   random programs: reference against native code, transforms, derivatives (ARGS=--help names the options)
 #   make bench [ARGS=--quick]       side-by-side with JAX, PyTorch and NumPy (large downloads; ARGS=--help names the options;
@@ -29,7 +31,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 # Matplotlib writes files, never windows.
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-slow fuzz bench growth lint clean
+.PHONY: demo test test-slow test-matrix fuzz bench growth lint clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.ready
@@ -40,6 +42,19 @@ test: $(VENV)/.ready
 
 test-slow: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+# Every run is made, whatever the others say; the last lines tell which failed.
+test-matrix: $(VENV)/.ready
+	@failed=; \
+	run() { \
+	    echo "== $$*"; \
+	    env "$$@" $(VENV)/bin/python -m pytest -q -n $(JOBS) -m "not slow" $(ARGS) || failed="$$failed\n$$*"; \
+	}; \
+	run FDL_DEBUG_MEMORY=1; \
+	for target in $$($(VENV)/bin/python -c 'from fdl.backends.llvm.target import runnable; print(*runnable())'); do \
+	    for threads in 1 2 4; do run FDL_TARGET=$$target FDL_NUM_THREADS=$$threads; done; \
+	done; \
+	test -z "$$failed" || { printf "failed with:$$failed\n"; exit 1; }
 
 fuzz: $(VENV)/.ready
 	$(VENV)/bin/python -m tests.fuzz --count $(COUNT) --seed $(SEED) --jobs $(JOBS) $(ARGS)

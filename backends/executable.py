@@ -26,14 +26,18 @@ from fdl.tracer.passes.complex import real_program
 from fdl.tracer.passes.simplify import simplify
 from fdl.tracer.primitive import Primitive
 
-from .llvm import callpath, cost, locks, pool, runtime
+from .llvm import callpath, locks, pool, runtime
+from .llvm.fences import RED
+from .llvm.guards import Guard
 from .llvm.run import Native, module_of
 from .llvm.target import Target, host
+from .loops import cost
 from .loops.ir import Const, For, Routine, Site, While, walk
 from .loops.lower import callback_equations, host_function
 from .loops.pipeline import reusing
-from .loops.plan import Plan
+from .loops.plan import Plan, apart
 from .loops.reuse import Reuse
+from .modes import GUARDED, MODES, variant
 from .reference import ReferenceExecutable
 from .stored import Compiled, compiled
 
@@ -50,15 +54,20 @@ class NativeExecutable:
     Args:
         donated: numbers of the inputs whose memory an output may take over; such an input is written to. The call path passes memory that
             nobody else sees: the donated array's own, or a copy.
+        guarded: whether its calls run in guarded memory (see `llvm.guards`); None for what `modes` says.
     """
 
     backend = "llvm"
 
-    def __init__(self, program: Program, target: Target | None = None, donated: Sequence[int] = ()) -> None:
+    def __init__(
+        self, program: Program, target: Target | None = None, donated: Sequence[int] = (), *, guarded: bool | None = None
+    ) -> None:  # fmt: skip
         self.program = program
         self.target = target or host()
         self.donated = tuple(donated)
-        self.compiled: Compiled = compiled(program, self.target, self.donated, self._compile)
+        self.guarded = MODES.debug_memory if guarded is None else guarded
+        self.variant = GUARDED if self.guarded else "llvm"
+        self.compiled: Compiled = compiled(program, self.target, self.donated, self.guarded, self._compile)
         self.native = Native(self.compiled.module)
         self.callbacks: list[Equation] = callback_equations(self._simplified) if self.compiled.callbacks else []
         self.callback: runtime.Callback | None = None
@@ -68,7 +77,8 @@ class NativeExecutable:
 
     def _compile(self) -> Compiled:
         routine, plan, reuse = self._planned
-        module = module_of(routine, plan.offsets, self.target)
+        placed = apart(plan, RED) if self.guarded else plan
+        module = module_of(routine, placed.offsets, self.target, guarded=self.guarded)
         return Compiled(module, routine.sites, reuse.over, _is_long(routine), len(callback_equations(self._simplified)))
 
     @functools.cached_property
@@ -166,11 +176,11 @@ def dense(x: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def compile_program(program: Program, backend: str = "llvm", donated: Sequence[int] = ()) -> Any:
-    """The executable of a program on a backend, "llvm" or "reference"; `donated` inputs may be overwritten."""
+    """The executable of a program on a backend, "llvm", "reference" or what `modes.variant` names; `donated` inputs may be overwritten."""
     if backend == "reference":
         return ReferenceExecutable(program)
     with locks.COMPILING:
-        return NativeExecutable(program, donated=donated)
+        return NativeExecutable(program, donated=donated, guarded=backend == GUARDED)
 
 
 # --- the compiled call path -----------------------------------------------------------------------
@@ -184,10 +194,10 @@ def _entry(executable: NativeExecutable, types: Sequence[Type], **fields: Any) -
         address=executable.native.entry,
         outputs=outputs,
         arena_bytes=executable.native.arena_bytes,
-        release=executable.compiled.is_long,
+        release=executable.compiled.is_long or executable.guarded,  # a guard runs Python, and other threads with it
         callback=0 if executable.callback is None else executable.callback.address,
         # The executable itself may own the caller: not it, but what the entry's addresses point into is kept alive.
-        on_failure=functools.partial(_raise_failure, executable.compiled.sites, executable.callback),
+        on_failure=functools.partial(_raise_failure, executable.compiled.sites, (executable.callback, executable.native.guard)),
         owner=(executable.native, executable.callback),
         **fields,
     )
@@ -195,14 +205,17 @@ def _entry(executable: NativeExecutable, types: Sequence[Type], **fields: Any) -
 
 def _raise_failure(
     sites: Sequence[Site],
-    callback: runtime.Callback | None,
+    raisers: Sequence[runtime.Callback | Guard | None],
     entry: callpath.Entry,
     status: int,
     site: int,
     values: tuple[int, int, int],
 ) -> Any:
-    error = callback.take_exception() if callback is not None and status == runtime.RAISED else None
-    raise error or failure(sites, status, site, values)
+    for source in raisers if status == runtime.RAISED else ():
+        error = None if source is None else source.take_exception()
+        if error is not None:
+            raise error
+    raise failure(sites, status, site, values)
 
 
 def flat_caller(executable: NativeExecutable, types: Sequence[Type], consumed: Mapping[int, str] | None = None) -> Any:
@@ -242,6 +255,7 @@ def entry_for(
     *,
     is_static: Callable[[int | str], bool],
     slots: Sequence[int | None],
+    ranges: Mapping[int, tuple[int, int]],
     consumed: Mapping[int, str],
     guard: Callable[[], bool] | None = None,
 ) -> callpath.Entry:
@@ -254,6 +268,7 @@ def entry_for(
         is_static: tells of an argument, by position or name, whether it is static.
         slots: which input of the program each leaf is; None for one that it does not read. Leaves are numbered in the order of flattening
             the dynamic positional arguments, then the keyword arguments by name.
+        ranges: of leaves that are Python integers: the least and the greatest that the entry takes.
         consumed: the leaves that the call consumes, with what says so in the arrays.
         guard: see `callpath.Entry`.
 
@@ -269,7 +284,7 @@ def entry_for(
         if type(x) is np.ndarray and x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned:
             return callpath.NumpyArg(slots[k], x.dtype, x.shape)
         if type(x) in (bool, int, float, complex):
-            return callpath.ScalarArg(slots[k], type(x), type_of(x).dtype)
+            return callpath.ScalarArg(slots[k], type(x), type_of(x).dtype, ranges.get(k) if type(x) is int else None)
         raise TypeError(f"the call path takes no {type(x).__name__}")
 
     def spec(x: Any) -> Any:
@@ -314,6 +329,14 @@ _eager_lock = locks.guarded()
 _KEPT = 1024
 
 
+def _forget() -> None:
+    with _eager_lock:
+        _eager.clear()
+
+
+MODES.listeners.append(_forget)
+
+
 def run_single(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """The outputs of one operation, by a compiled kernel; the last thousand kernels are kept."""
     types = tuple(type_of(x) for x in inputs)
@@ -323,7 +346,7 @@ def run_single(primitive: Primitive, inputs: Sequence[Any], params: dict[str, An
     except TypeError:
         key, found = None, None
     if found is None:
-        found = compile_program(single(primitive, types, params))
+        found = compile_program(single(primitive, types, params), variant("llvm"))
         if key is not None:
             with _eager_lock:
                 _eager[key] = found

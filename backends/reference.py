@@ -15,7 +15,7 @@ from fdl.tracer.primitive import run_program
 class ReferenceExecutable:
     """A program as a callable on arrays."""
 
-    backend = "reference"
+    backend = variant = "reference"
 
     def __init__(self, program: Program) -> None:
         self.program = program

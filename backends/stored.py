@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from fdl.tracer.ir import MAY_FAIL, Equation, Program, Type, subprograms
 from fdl.tracer.primitive import Named
 
 from . import cache, lapack
+from .llvm.fences import Place
+from .llvm.guards import Layout
 from .llvm.run import Module
-from .llvm.shared import Shared, is_loaded
+from .llvm.shared import Shared, are_loaded
 from .llvm.target import Target
 from .loops.ir import Site
 
@@ -44,10 +46,10 @@ class Compiled:
     callbacks: int
 
 
-def compiled(program: Program, target: Target, donated: Sequence[int], make: Callable[[], Compiled]) -> Compiled:
-    """The compiled program from the store, or what `make` gives, which is then stored."""
+def compiled(program: Program, target: Target, donated: Sequence[int], guarded: bool, make: Callable[[], Compiled]) -> Compiled:
+    """The compiled program from the store, or what `make` gives, which is then stored; `guarded` code is other code."""
     store = cache.store()
-    key = None if store is None else key_of(program, target, donated)
+    key = None if store is None else key_of(program, target, donated, guarded)
     if store is None or key is None:
         return make()
     entry = store.get(key)
@@ -74,7 +76,7 @@ def _inner_sources(e: Equation) -> list[str]:
     return [s for p in subprograms(e.params) for s in sources_of(p)]
 
 
-def key_of(program: Program, target: Target, donated: Sequence[int]) -> str | None:
+def key_of(program: Program, target: Target, donated: Sequence[int], guarded: bool = False) -> str | None:
     """The key of a compiled program; None where a parameter has a form that is not known here."""
     hasher = hashlib.blake2b(digest_size=20)
     try:
@@ -82,6 +84,8 @@ def key_of(program: Program, target: Target, donated: Sequence[int]) -> str | No
     except TypeError:
         return None
     facts = [cache.fingerprint(), repr(target), repr(tuple(donated)), *sources_of(program)]
+    if guarded:
+        facts.append("guarded")
     if _calls_lapack(program):
         facts.append(f"LAPACK {lapack.available()} {lapack.version()}")
     return cache.digest("program", hasher.digest(), *facts)
@@ -136,8 +140,14 @@ def _to_entry(c: Compiled) -> cache.Entry:
         "over": sorted(c.over.items()),
         "long": c.is_long,
         "callbacks": c.callbacks,
+        "layout": None if c.module.layout is None else astuple(c.module.layout),
     }
     return cache.Entry(record, c.module.code)
+
+
+def _layout(program: str, inputs: Any, outputs: Any, arena: Any, arena_bytes: int, local: Any, first_site: int) -> Layout:
+    ins, outs, placed, own = (tuple(Place(*p) for p in places) for places in (inputs, outputs, arena, local))
+    return Layout(program, ins, outs, placed, arena_bytes, own, first_site)
 
 
 def _from_entry(entry: cache.Entry) -> Compiled | None:
@@ -145,9 +155,10 @@ def _from_entry(entry: cache.Entry) -> Compiled | None:
     r = entry.record
     try:
         functions = tuple(Shared(str(symbol), str(key)) for symbol, key in r["shared"])
-        if not all(map(is_loaded, functions)):
+        if not are_loaded(functions):
             return None
-        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]), functions)
+        layout = None if r["layout"] is None else _layout(*r["layout"])
+        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]), functions, layout)
         sites = tuple(Site(str(message), str(source), int(number)) for message, source, number in r["sites"])
         over = {int(k): int(v) for k, v in r["over"]}
         return Compiled(module, sites, over, bool(r["long"]), int(r["callbacks"]))

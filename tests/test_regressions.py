@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fuzz.checks import ALL, check
-from fuzz.memory import call_fenced, call_walled, has_pages
+from fuzz.memory import call_guarded
 from fuzz.programs import Case
 
 import fdl
 import fdl.numpy as fnp
 from fdl.backends.executable import NativeExecutable
+from fdl.backends.llvm.fences import POISON
 from fdl.backends.llvm.target import named, runnable
 from fdl.tracer.errors import IndexOutOfBoundsError
 from fdl.tracer.ir import Program
@@ -34,11 +35,9 @@ def holds(text: str, *inputs: Any) -> None:
     given = [np.asarray(x, t.dtype) for x, t in zip(inputs, p.in_types, strict=True)] if inputs else inputs_of(p)
     check(Case(p, tuple(given)), ALL)
     for target in runnable():
-        native = NativeExecutable(p, named(target)).native
-        outs, _ = call_fenced(native, given, p.out_types, 1, 0x7B, None)
-        if has_pages:
-            walled, _ = call_walled(native, given, p.out_types, None)
-            assert [x.tobytes() for x in walled] == [x.tobytes() for x in outs]
+        outs, _ = call_guarded(NativeExecutable(p, named(target), guarded=False).native, given, p.out_types, 1, POISON, None)
+        fenced, _ = call_guarded(NativeExecutable(p, named(target), guarded=True).native, given, p.out_types, 1, 0, None)
+        assert [x.tobytes() for x in fenced] == [x.tobytes() for x in outs]
         for x, y in zip(outs, run_program(p, given), strict=True):
             np.testing.assert_allclose(x.astype(np.complex128), np.asarray(y).astype(np.complex128), rtol=2e-2, atol=1e-6)
 

@@ -17,10 +17,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fdl.backends.loops import ir
+from fdl.backends.loops import cost, ir
 
-from . import cost, flow, inline, nests, outline, vectorise
+from . import flow, inline, nests, outline, vectorise
 from .checks import NO_ERROR
+from .fences import RED, Fences, Place, aligned, place
 from .outline import Kernel, Outliner, load_word, store_word
 from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
@@ -53,6 +54,7 @@ class EmittedRoutine:
     `symbol` is the entry point, `externals` the symbols to link it with, `shared` the functions that are compiled apart, each as a module
     (see `llvm.shared`), `scratch_bytes` the most scratch that a thread
     needs, and `arena_bytes` the size of the arena: what the plan places, and the driver's own large temporaries behind that.
+    Where memory is debugged, `arena` and `local` are the buffers in the arena and those in the functions' own memory.
     """
 
     text: str
@@ -61,30 +63,35 @@ class EmittedRoutine:
     scratch_bytes: int
     arena_bytes: int
     shared: Mapping[str, str]
+    arena: tuple[Place, ...] = ()
+    local: tuple[Place, ...] = ()
 
 
-def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> EmittedRoutine:
+def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *, fenced: bool = False) -> EmittedRoutine:
     """The LLVM text of `routine` for `target`.
 
     Args:
         offsets: arena buffer → byte offset, a multiple of 64 (from `plan`).
+        fenced: put canaries around local buffers, and leave room for them in the arena: `offsets` leaves it too (from `plan.apart`).
     """
-    return _Driver(routine, dict(offsets), target).emit()
+    return _Driver(routine, dict(offsets), target, fenced).emit()
 
 
 class _Driver:
     """Writes the driver function."""
 
-    def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target) -> None:
+    def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target, fenced: bool) -> None:
         body, tiles = inline.resolve(routine.body, target)
         self.routine = replace(routine, body=body)
         self.module = Module(target)
         self.symbol = re.sub(r"[^A-Za-z0-9_.]", "_", routine.name) or "routine"
         arguments = (*routine.inputs, *routine.consts, *routine.outputs)
-        self.outliner = Outliner(self.module, arguments, offsets, tiles, self.symbol)
+        self.fences = Fences(self.module, len(routine.sites), routine.notes) if fenced else None
+        self.outliner = Outliner(self.module, arguments, offsets, tiles, self.symbol, self.fences)
         self.code = Code(self.module)
         self.offsets = offsets
         self.state = State(self.code, "%frame", "null", offsets, tiles)
+        self.state.fenced = None if self.fences is None else self.fences.function(self.code, "%frame")
         self.scratch_bytes = 0
         self.context_words = 0
         self.context = self.code.name("ctx")
@@ -92,33 +99,55 @@ class _Driver:
         self.depth = 0
         self.costs: dict[int, float] = {}
         self.uses: Counter[str] = Counter()
+        self.tables: dict[str, str] = {}
+        """Elements of a table → its symbol."""
 
     def emit(self) -> EmittedRoutine:
         code = self.code
         found = outline.names(self.routine.body)
         self.uses = found.uses
         arena_bytes = self._place_large()
-        self.outliner.bind_buffers(self.state, "%buffers", found.outer_buffers)
+        for b in found.outer_buffers:
+            slot = code.pure(f"getelementptr inbounds ptr, ptr %buffers, i64 {self.outliner.slots[b.name]}", "%buffers")
+            self.state.pointers[b.name] = code.pure(f"load ptr, ptr {slot}, align 8", slot)
+        store_word(code, self.context, 0, "ptr", "%frame")
+        store_word(code, self.context, 1, "ptr", "%buffers")
         self._block(self.routine.body)
         assert not self.state.scratch_bytes, "what needs scratch runs in a kernel: the driver's would be the same memory"
+        if self.state.fenced is not None:
+            self.state.fenced.check()
+            self._test_error()
         code.do("ret i32 0")
         words = max(self.context_words, outline.FIRST_WORD)
         code.allocas.append(f"  {self.context} = alloca i64, i64 {words}, align 64")
         self.module.functions.append(code.finish(f"define i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}"))
         module = self.module
         return EmittedRoutine(
-            module.text(), self.symbol, tuple(module.externals), self.scratch_bytes, arena_bytes, module.shared
+            module.text(),
+            self.symbol,
+            tuple(module.externals),
+            self.scratch_bytes,
+            arena_bytes,
+            module.shared,
+            *((), ()) if self.fences is None else (self._arena(), tuple(self.fences.places)),
         )
 
     def _place_large(self) -> int:
         """The arena's size, after giving the driver's large local buffers a place at its end."""
+        red = 0 if self.fences is None else RED
         allocated = [stmt.buffer for stmt in ir.walk(self.routine.body) if isinstance(stmt, ir.Alloc)]
-        top = max((self.offsets[b.name] + b.nbytes for b in allocated if b.name in self.offsets), default=0)
+        top = max((self.offsets[b.name] + b.nbytes + red for b in allocated if b.name in self.offsets), default=0)
         for b in self._driver_locals(self.routine.body):
             if b.name not in self.offsets and b.nbytes > flow.STACK_LIMIT:
-                self.offsets[b.name] = top = -(-top // 64) * 64
-                top += b.nbytes
+                self.offsets[b.name] = top = aligned(top + red)
+                top += b.nbytes + red
         return top
+
+    def _arena(self) -> tuple[Place, ...]:
+        """The buffers in the arena, by offset."""
+        found = {stmt.buffer.name: stmt.buffer for stmt in ir.walk(self.routine.body) if isinstance(stmt, ir.Alloc)}
+        placed = [place(b, self.routine.notes, self.offsets[name]) for name, b in found.items() if name in self.offsets]
+        return tuple(sorted(placed, key=lambda p: p.offset))
 
     def _driver_locals(self, stmts: tuple[ir.Stmt, ...]) -> Iterator[ir.Buffer]:
         """The buffers allocated where the driver's own statements are."""
@@ -191,15 +220,18 @@ class _Driver:
         """Writes a run of small statements, in the driver or as kernels, and empties the list."""
         if not run:
             return
+        sizes = [sum(1 for _ in ir.walk((stmt,))) for stmt in run]
+        crowded = sum(sizes) > INLINE_BUDGET
         pieces: list[list[ir.Stmt]] = [[]]
         size = 0
-        for stmt in run:
-            n = sum(1 for _ in ir.walk((stmt,)))
-            if size and size + n > INLINE_BUDGET:
+        for stmt, n in zip(run, sizes, strict=True):
+            # In a long run each nest is a kernel: the equal ones among them are one.
+            apart = crowded and n > 3
+            if size and (apart or size + n > INLINE_BUDGET):
                 pieces.append([])
                 size = 0
             pieces[-1].append(stmt)
-            size += n
+            size += INLINE_BUDGET if apart else n
         run.clear()
         for piece in pieces:
             stmts = tuple(piece)
@@ -229,8 +261,8 @@ class _Driver:
         code = self.code
         self.context_words = max(self.context_words, kernel.words + extra)
         self.scratch_bytes = max(self.scratch_bytes, kernel.scratch_bytes)
-        store_word(code, self.context, 0, "ptr", "%frame")
-        store_word(code, self.context, 1, "ptr", "%buffers")
+        if kernel.table:
+            store_word(code, self.context, 2, "ptr", self._table(kernel.table))
         word = outline.FIRST_WORD
         for var in kernel.reads:
             reg = self.state.env[var.name]
@@ -240,6 +272,13 @@ class _Driver:
         for buffer in kernel.addresses:
             store_word(code, self.context, word, "ptr", self.state.pointers[buffer.name])
             word += 1
+
+    def _table(self, offsets: tuple[int, ...]) -> str:
+        """A constant array."""
+        text = ", ".join(f"i64 {n}" for n in offsets)
+        symbol = self.tables.setdefault(text, f"@{self.symbol}.t{len(self.tables) + 1}")
+        self.module.globals[symbol] = f"{symbol} = internal constant [{len(offsets)} x i64] [{text}], align 8"
+        return symbol
 
     def _touch(self, stmts: tuple[ir.Stmt, ...]) -> None:
         for name in flow.stored_buffers(stmts):

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from fdl.backends.loops import ir
 
 from .checks import seal_record
+from .fences import Place, place
 from .text import branch, jump, memory_type, register_type, vec
 from .values import Reg, State, uniform, value, widen
 
@@ -34,17 +35,23 @@ def allocate(s: State, buffer: ir.Buffer) -> None:
         arena = code.pure(f"load ptr, ptr {s.frame}, align 8", s.frame)
         s.pointers[buffer.name] = code.pure(f"getelementptr inbounds i8, ptr {arena}, i64 {s.offsets[buffer.name]}", arena)
         return
-    if buffer.nbytes <= STACK_LIMIT:
-        if buffer.name not in s.pointers:
-            s.pointers[buffer.name] = code.alloca(memory_type(buffer.dtype), max(buffer.size, 1), 64)
-        return
-    s.pointers[buffer.name] = take_scratch(s, buffer.nbytes)
+    if buffer.nbytes > STACK_LIMIT:
+        s.pointers[buffer.name] = take_scratch(s, place(buffer, {} if s.fenced is None else s.fenced.fences.notes))
+    elif buffer.name not in s.pointers:
+        fresh = code.alloca(memory_type(buffer.dtype), max(buffer.size, 1), 64) if s.fenced is None else s.fenced.stack(buffer)
+        s.pointers[buffer.name] = fresh
+    if s.fenced is not None:
+        s.fenced.poison(s.pointers[buffer.name], buffer.nbytes)
 
 
-def take_scratch(s: State, nbytes: int) -> str:
+def take_scratch(s: State, what: Place) -> str:
     """A piece of the function's scratch block, 64-byte aligned."""
     offset = s.scratch_bytes
-    s.scratch_bytes += -(-nbytes // 64) * 64
+    if s.fenced is not None:
+        pointer, size = s.fenced.scratch(s.scratch, offset, what)
+        s.scratch_bytes += size
+        return pointer
+    s.scratch_bytes += -(-what.nbytes // 64) * 64
     return s.code.pure(f"getelementptr inbounds i8, ptr {s.scratch}, i64 {offset}", s.scratch)
 
 

@@ -11,6 +11,7 @@ from fdl.backends.loops import ir
 
 from . import flow, vectorise
 from .checks import check_statement
+from .fences import Place
 from .flow import Block
 from .text import branch, register_type, vec
 from .values import Reg, State, integer, known, store, uniform, value
@@ -143,10 +144,12 @@ def _call(s: State, call: ir.Call) -> None:
     for symbol, text in tile.parts.items():
         if symbol in tile.shared:
             code.module.share(symbol, *tile.shared[symbol])
-        else:
+        elif symbol not in tile.inner:
             code.module.helpers[symbol] = text
     refs = (*call.outputs, *call.inputs)
-    scratch = flow.take_scratch(s, tile.scratch_bytes) if tile.scratch_bytes else "null"
+    scratch = "null"
+    if tile.scratch_bytes:
+        scratch = flow.take_scratch(s, Place(f"the scratch of {call.kernel}", f"{tile.scratch_bytes} bytes", tile.scratch_bytes))
     pointers = [flow.ref_pointer(s, r) for r in refs]
     sizes = [uniform(s, n) for r in refs for n in r.shape]
     others = [uniform(s, v) for v in call.scalars]

@@ -1,8 +1,9 @@
 """Statements as a function of their own: what they read from outside, what they leave behind, and how both get across.
 
-A kernel is `void @k3(ptr ctx, i64 begin, i64 end, ptr scratch)`.  `ctx` points at 8-byte words: the frame, the array of
-buffer pointers, then every outer scalar and every outer temporary's address that the kernel uses, then the scalars that it
-leaves to the statements after it.
+A kernel is `void @k3(ptr ctx, i64 begin, i64 end, ptr scratch)`.  `ctx` points at 8-byte words: the frame, the array of buffer
+pointers, a table, then every outer scalar and every outer temporary's address that the kernel uses, then the scalars that it leaves to
+the statements after it.  The table says where the arguments stand in the array, and the other buffers in the arena: a kernel's text does
+not, so that equal work on other buffers, such as the next of many equal layers, is the same kernel.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from dataclasses import dataclass, field
 from fdl.backends.loops import ir
 
 from . import flow, nests, scalars
+from .fences import Fences
 from .text import ATTRIBUTE, Code, Module, register_type
 from .tiles import TileFunction
 from .values import Reg, State, identity, uniform
 
-FIRST_WORD = 2
-"""The words before it: the frame and the array of buffer pointers."""
+FIRST_WORD = 3
+"""The words before it: the frame, the array of buffer pointers, the table."""
 
 
 @dataclass(slots=True)
@@ -96,9 +98,13 @@ def _scan(found: Names, value: ir.Value) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """An outlined function: which scalars and addresses its caller puts into the context, and which it takes out."""
+    """An outlined function: which scalars and addresses its caller puts into the context, and which it takes out.
+
+    `table` has the bytes before an argument's place in the array of buffer pointers, or before a buffer's in the arena.
+    """
 
     symbol: str
+    table: tuple[int, ...]
     reads: tuple[ir.Var, ...]
     addresses: tuple[ir.Buffer, ...]
     leaves: tuple[ir.Var, ...]
@@ -120,22 +126,16 @@ class Outliner:
         offsets: dict[str, int],
         tiles: dict[int, TileFunction],
         prefix: str,
+        fences: Fences | None,
     ) -> None:
         self.module = module
+        self.fences = fences
         self.tiles = tiles
         self.slots = {b.name: i for i, b in enumerate(arguments)}
         self.offsets = offsets
         self.prefix = prefix
-        self._count = 0
-
-    def bind_buffers(self, s: State, buffers: str, used: Iterable[ir.Buffer]) -> None:
-        """Loads the addresses of arguments and arena buffers at the function's entry."""
-        for b in used:
-            if b.name in self.slots:
-                slot = s.code.pure(f"getelementptr inbounds ptr, ptr {buffers}, i64 {self.slots[b.name]}", buffers)
-                s.pointers[b.name] = s.code.pure(f"load ptr, ptr {slot}, align 8", slot)
-            elif b.name in self.offsets:
-                flow.allocate(s, b)
+        self._written: dict[str, str] = {}
+        """Text of a kernel → its symbol."""
 
     def kernel(
         self,
@@ -150,14 +150,13 @@ class Outliner:
         of the context hold the address of the first row, and the number of iterations that each row stands for.
         """
         found = names((loop,) if loop is not None else stmts)
-        reads = tuple(v for v in found.free)
+        reads = tuple(found.free)
         local = tuple(b for b in found.outer_buffers if b.name not in self.slots and b.name not in self.offsets)
         code = Code(self.module)
         s = State(code, "%frame", "%scratch", self.offsets, self.tiles)
+        s.fenced = None if self.fences is None else self.fences.function(code, s.frame)
         code.do("%frame = load ptr, ptr %ctx, align 8")
-        code.do("%buffers.slot = getelementptr inbounds i8, ptr %ctx, i64 8")
-        code.do("%buffers = load ptr, ptr %buffers.slot, align 8")
-        self.bind_buffers(s, "%buffers", found.outer_buffers)
+        table = self._bind(s, [b for b in found.outer_buffers if b.name in self.slots or b.name in self.offsets])
         for i, var in enumerate(reads):
             s.env[var.name] = Reg(load_word(code, "%ctx", FIRST_WORD + i, register_type(var.dtype)))
         for i, b in enumerate(local):
@@ -169,12 +168,35 @@ class Outliner:
                 store_word(code, "%ctx", first_left + i, register_type(var.dtype), s.env[var.name].text)
         else:
             self._range(s, loop, partials, first_left)
+        if s.fenced is not None:
+            s.fenced.check()
         code.do("ret void")
-        self._count += 1
-        symbol = f"{self.prefix}.k{self._count}"
-        header = f"define internal void @{symbol}(ptr noalias %ctx, i64 %begin, i64 %end, ptr noalias %scratch) {ATTRIBUTE}"
-        self.module.functions.append(code.finish(header))
-        return Kernel(symbol, reads, local, leaves, s.scratch_bytes)
+        text = code.finish(f"(ptr noalias %ctx, i64 %begin, i64 %end, ptr noalias %scratch) {ATTRIBUTE}")
+        symbol = self._written.get(text)
+        if symbol is None:
+            symbol = self._written[text] = f"{self.prefix}.k{len(self._written) + 1}"
+            self.module.functions.append(f"define internal void @{symbol}{text}")
+        return Kernel(symbol, table, reads, local, leaves, s.scratch_bytes)
+
+    def _bind(self, s: State, buffers: list[ir.Buffer]) -> tuple[int, ...]:
+        """Finds the addresses of arguments and arena buffers at the kernel's entry, by the table that is returned."""
+        if not buffers:
+            return ()
+        code, found = s.code, []
+        table = load_word(code, "%ctx", 2, "ptr")
+        for i, b in enumerate(buffers):
+            offset = load_word(code, table, i, "i64")
+            if b.name in self.slots:
+                array = code.pure("getelementptr inbounds i8, ptr %ctx, i64 8", "%ctx")
+                array = code.pure(f"load ptr, ptr {array}, align 8", array)
+                slot = code.emit(f"getelementptr inbounds i8, ptr {array}, i64 {offset}")
+                s.pointers[b.name] = code.emit(f"load ptr, ptr {slot}, align 8")
+                found.append(8 * self.slots[b.name])
+            else:
+                arena = code.pure(f"load ptr, ptr {s.frame}, align 8", s.frame)
+                s.pointers[b.name] = code.emit(f"getelementptr inbounds i8, ptr {arena}, i64 {offset}")
+                found.append(self.offsets[b.name])
+        return tuple(found)
 
     def _range(self, s: State, loop: ir.For, partials: tuple[ir.Carry, ...], word: int) -> None:
         """The body for begin <= variable < end, which is never empty."""

@@ -17,6 +17,8 @@ from fdl.backends.loops import ir
 
 from . import engine, lapack, runtime, shared
 from .emit import emit_routine
+from .fences import place
+from .guards import Guard, Layout
 from .shared import Shared
 from .target import Target
 
@@ -44,6 +46,7 @@ class Module:
     """A routine as machine code that is not loaded yet: no address is in it.
 
     `symbol`, `externals` and `arena_bytes` are those of `emit.EmittedRoutine`; `shared` are the functions that it is linked to, loaded.
+    `layout` tells of a module that is to be called in guarded memory where its buffers lie.
     """
 
     code: bytes
@@ -51,20 +54,29 @@ class Module:
     externals: tuple[str, ...]
     arena_bytes: int
     shared: tuple[Shared, ...] = ()
+    layout: Layout | None = None
 
 
-def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target) -> Module:
-    """`routine` compiled for `target`; `offsets` places its arena buffers."""
-    emitted = emit_routine(routine, offsets, target)
+def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *, guarded: bool = False) -> Module:
+    """`routine` compiled for `target`; `offsets` places its arena buffers, apart from each other (`plan.apart`) where it is `guarded`."""
+    emitted = emit_routine(routine, offsets, target, fenced=guarded)
     code = engine.object_code(emitted.text, target)
-    return Module(code, emitted.symbol, emitted.externals, emitted.arena_bytes, shared.compiled(emitted.shared, target))
+    layout = None
+    if guarded:
+        inputs, outputs = (
+            [place(b, routine.notes) for b in bs] for bs in ((*routine.inputs, *routine.consts), routine.outputs)
+        )
+        fixed = tuple(inputs), tuple(outputs), emitted.arena, emitted.arena_bytes, emitted.local
+        layout = Layout(routine.name, *fixed, first_site=len(routine.sites))
+    linked = shared.compiled(emitted.shared, target)
+    return Module(code, emitted.symbol, emitted.externals, emitted.arena_bytes, linked, layout)
 
 
 class Native:
     """A loaded routine. It owns its code, its constants and its arenas.
 
     `entry` is the address of `i32 entry(ptr frame, ptr buffers)`, good while this object lives; its frames need an arena of
-    `arena_bytes`.
+    `arena_bytes`.  For a module with a layout it is the address of its guard, which brings an arena of its own; `address` is the program's.
     """
 
     def __init__(self, module: Module, consts: Sequence[Array] = ()) -> None:
@@ -72,9 +84,13 @@ class Native:
         externals |= lapack.symbols(module.externals)
         externals |= {f.symbol: shared.address(f) for f in module.shared}
         self.code = engine.Loaded([module.code], externals, [module.symbol], ())
-        self.entry = self.code.address(module.symbol)
+        self.address = self.entry = self.code.address(module.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
         self.arena_bytes = module.arena_bytes
+        self.layout = module.layout
+        self.guard = None if module.layout is None else Guard(self.address, module.layout)
+        if self.guard is not None:
+            self.entry, self.arena_bytes = self.guard.address, 0
         self._arenas: list[Array] = []
 
     def call(
@@ -104,8 +120,8 @@ class Native:
             status = runtime.call(self.entry, frame, [a.ctypes.data for a in arrays])
         finally:
             self._give_back(arena)
-        if status == runtime.RAISED and thunk is not None:
-            error = thunk.take_exception()
+        for source in (thunk, self.guard) if status == runtime.RAISED else ():
+            error = None if source is None else source.take_exception()
             if error is not None:
                 raise error
         if status != runtime.FAILED:
@@ -137,9 +153,11 @@ def _externals() -> dict[str, int]:
     return runtime.symbols() | runtime.addresses(library, _LIBC)
 
 
-def native(routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = ()) -> Native:
-    """`routine` compiled for `target` and loaded; `offsets` places its arena buffers."""
-    return Native(module_of(routine, offsets, target), consts)
+def native(
+    routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = (), *, guarded: bool = False
+) -> Native:  # fmt: skip
+    """`routine` compiled for `target` and loaded; `offsets` and `guarded` as for `module_of`."""
+    return Native(module_of(routine, offsets, target, guarded=guarded), consts)
 
 
 def run_routine(

@@ -35,8 +35,8 @@ FRAME_WORDS: Final = 16
 OK, FAILED, STOPPED, RAISED = 0, 1, 2, 3
 """What a compiled program returns: success, a failed check, a stop, an exception in a callback."""
 
-_ARENA, _KEY, _STOP, _PROGRESS, _CALLBACK, _LIMIT = 0, 2, 7, 8, 10, 12
-SITE_WORD, VALUE_WORDS, POLL_WORD = 3, slice(4, 7), 9
+_KEY, _STOP, _PROGRESS, _CALLBACK, _LIMIT = 2, 7, 8, 10, 12
+ARENA_WORD, SITE_WORD, VALUE_WORDS, POLL_WORD = 0, 3, slice(4, 7), 9
 """Words of a frame that the call path reads and writes."""
 _NO_ERROR = 2**63 - 1
 
@@ -232,7 +232,7 @@ def new_frame(*, arena: int = 0, interruptible: bool = True, callback: int = 0, 
         max_threads: 0 for the pool's default, 1 for a serial call.
     """
     frame = Frame()
-    frame[_ARENA] = arena
+    frame[ARENA_WORD] = arena
     frame[_KEY] = _NO_ERROR
     frame[POLL_WORD] = host().address("fdl_check_signals") if interruptible else 0
     frame[_CALLBACK] = callback

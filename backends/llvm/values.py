@@ -21,6 +21,7 @@ from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
 from . import scalars
+from .fences import Fenced
 from .ints import literal_value
 from .pairs import load_alternate, masked_load, masked_store, store_alternate
 from .text import Code, iota, mangle, memory_type, register_type, splat_literal, vec
@@ -77,6 +78,8 @@ class State:
     """Buffer → depth of the innermost open loop that stores to it: a load goes no further out."""
     scratch_bytes: int = 0
     statements: int = 0
+    fenced: Fenced | None = None
+    """Puts canaries around local buffers, where memory is debugged."""
 
     def touch(self, buffer: str) -> None:
         """Notes that `buffer` has been written: earlier loads are out of date."""

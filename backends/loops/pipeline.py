@@ -1,8 +1,9 @@
-"""From a program to what an emitter takes: complex values by their parts, lower, fuse, schedule, reuse, plan.
+"""From a program to what an emitter takes: complex values by their parts, lower, fuse, schedule, reuse, put abreast, plan.
 
 The order is fixed by what each needs: fusion joins whole iterations, and so comes before the schedule, which gives the loops their
-kinds; whether an output may take over a donated input is told by the order of the final statements; the plan comes after all that moves
-statements, since fusion removes buffers, the schedule adds partial results, and reuse drops copies.
+kinds; whether an output may take over a donated input is told by the order of statements, and small nests are put abreast after that;
+the plan comes after all that moves statements, since fusion removes buffers, the schedule adds partial results, reuse drops copies, and
+temporaries of nests that run together live together.
 
 May be imported by: the emitters' compilers, reports and tests.
 """
@@ -15,6 +16,7 @@ from typing import Literal
 from fdl.tracer.ir import Program, Type
 from fdl.tracer.passes.complex import real_program
 
+from .abreast import abreast
 from .check import check
 from .fuse import fuse
 from .ir import Routine
@@ -56,6 +58,8 @@ def reusing(
     ins, outs = types or (program.in_types, program.out_types)
     arguments = zip((*routine.inputs, *routine.outputs), (*ins, *outs), strict=True)
     routine, reuse = reused(routine, donated, {b.name: (t.dtype, t.shape) for b, t in arguments})
+    if target == "cpu":
+        routine = abreast(routine, {routine.outputs[k].name: routine.inputs[i].name for k, i in reuse.over.items()})
     if checked:
         check(routine)
     return routine, plan(routine, reuse.notes), reuse

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .build import all_values, reads, writes
 from .ir import Alloc, Buffer, Call, Callback, For, If, Load, Routine, Stmt, Store, Value, Var, While, blocks, walk
@@ -92,6 +92,17 @@ def plan(routine: Routine, notes: tuple[str, ...] = ()) -> Plan:
         for name, life in lives.items()
     )
     return Plan(offsets, top, entries, notes)
+
+
+def apart(planned: Plan, fence: int) -> Plan:
+    """The plan with memory for each buffer alone, `fence` bytes or more before and after it: for the mode that debugs memory."""
+    offsets: dict[str, int] = {}
+    top = 0
+    for e in planned.entries:
+        offsets[e.buffer.name] = top = -(-(top + fence) // ALIGN) * ALIGN
+        top += e.nbytes + fence
+    entries = tuple(replace(e, offset=offsets[e.buffer.name], over="") for e in planned.entries)
+    return Plan(offsets, top, entries, planned.notes)
 
 
 # --- lifetimes ------------------------------------------------------------------------------------

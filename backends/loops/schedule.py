@@ -60,7 +60,7 @@ PART = 1 << 16
 LANES = 16
 _HEAVY = dict.fromkeys("div rem sqrt rsqrt pow".split(), 5.0) | dict.fromkeys(
     "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv cbrt "
-    "nextafter".split(),
+    "erf_inv_giles nextafter".split(),
     20.0,
 ) | dict.fromkeys("threefry0 threefry1 threefry_bits32 threefry_bits64".split(), 90.0)  # fmt: skip
 UNROLL = 4

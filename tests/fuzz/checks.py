@@ -13,6 +13,8 @@ import numpy as np
 import fdl
 from fdl.backends.executable import NativeExecutable, failure, run_callback
 from fdl.backends.llvm import runtime
+from fdl.backends.llvm.fences import POISON
+from fdl.backends.llvm.guards import MemoryFaultError
 from fdl.backends.llvm.target import Target, host, named, runnable
 from fdl.backends.loops.interpret import run as interpret
 from fdl.backends.loops.lower import host_function
@@ -34,14 +36,16 @@ from .choices import Seeded
 from .control import everything
 from .derivatives import check_derivatives
 from .failure import Failure
-from .memory import MemoryFault, call_fenced, call_walled, has_pages
+from .memory import call_guarded
 from .programs import Case
 from .stochastic import Interpreter, Tolerance
 from .transforms import Transformed, apply, function, recorded
 from .values import Array, laid_out
 
 THREADS = (1, 2, 4)
-SHARES = {"target": 20, "walls": 30, "eager": 30, "loops": 20, "stages": 20, "derivatives": 100, "jit": 70, "donate": 6}
+UNWRITTEN = (POISON, 0, 0x7B7B7B7B7B7B7B7B)
+"""What memory holds before it is written, one for each number of threads: a program that reads it gives different bits."""
+SHARES = {"target": 20, "fences": 20, "eager": 30, "loops": 20, "stages": 20, "derivatives": 100, "jit": 70, "donate": 6}
 """In how many of a hundred programs what costs time is done, where it can be done at all."""
 ALL = "all"
 MOST_WORK = 4e6
@@ -241,31 +245,29 @@ class _Run:
         calls = executable.callbacks
         callback = (lambda slot, pointers: run_callback(calls[slot], pointers)) if calls else None
         results: list[tuple[list[Array], str]] = []
-        walls = has_pages and self.wanted("walls", "memory")
+        ways = [(executable.native, f"{n} threads", n, fill) for n, fill in zip(THREADS, UNWRITTEN, strict=True)]
         with self.during("memory"):
-            for threads, fill in zip(THREADS, (0xFF, 0x00, 0x7B), strict=True):
+            if self.wanted("fences", "memory"):
+                fenced = NativeExecutable(executable.program, executable.target, guarded=True)
+                ways.append((fenced.native, "fenced buffers", THREADS[-1], POISON))
+                self.found.done["fences"] += 1
+            for native, way, threads, fill in ways:
                 try:
-                    outs, outcome = call_fenced(executable.native, given, types, threads, fill, callback)
-                except MemoryFault as fault:
-                    raise Failure("memory", f"on {threads} threads: {fault}") from None
+                    outs, outcome = call_guarded(native, given, types, threads, fill, callback)
+                except MemoryFaultError as fault:
+                    raise Failure("memory", f"{way}: {fault}") from None
                 except IndexOutOfBoundsError as raised:  # found by an operation that runs on the host
                     results.append(([], str(raised).split("\n")[0]))
                     continue
                 results.append((outs, told(executable, outcome)))
-            if walls and not results[0][1]:
-                outs, outcome = call_walled(executable.native, given, types, callback)
-                results.append((outs, told(executable, outcome)))
-                self.found.done["walls"] += 1
         first, error = results[0]
         with self.during("threads"):
-            for k, (outs, other) in enumerate(results[1:], 1):
+            for (outs, other), (_, way, _, _) in zip(results[1:], ways[1:], strict=True):
                 if other != error:
-                    raise Failure(
-                        "threads", f"{(*THREADS, 'walled')[k]} threads: {other or 'no error'}; on 1: {error or 'none'}"
-                    )
+                    raise Failure("threads", f"{way}: {other or 'no error'}; on 1 thread: {error or 'none'}")
                 for i, (x, y) in enumerate(zip(first, outs, strict=True)):
                     if not error and x.tobytes() != y.tobytes():
-                        raise Failure("threads", f"{(*THREADS, 'walled')[k]} threads, output {i}: {describe(x, y)}")
+                        raise Failure("threads", f"{way}, output {i}: {describe(x, y)}")
         return first, error
 
     def same_error(self, kind: str, expected: str, actual: str) -> None:

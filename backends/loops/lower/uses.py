@@ -27,7 +27,7 @@ LARGE = 400
 
 _COSTS = dict.fromkeys("div rem sqrt rsqrt pow".split(), 6) | dict.fromkeys(
     "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv cbrt "
-    "nextafter".split(),
+    "erf_inv_giles nextafter".split(),
     20,
 )
 _RANDOM = frozenset({"random_bits", "threefry0", "threefry1", "threefry_bits32", "threefry_bits64"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fdl.backends.loops import ir
+from . import ir
 
 CYCLES_PER_US = 3000.0
 UNKNOWN_EXTENT = 64
@@ -20,7 +20,7 @@ _CYCLES: dict[str, float] = {
     **dict.fromkeys("div sqrt rsqrt".split(), 6.0),
     **dict.fromkeys("exp exp2 log logistic".split(), 8.0),
     **dict.fromkeys("expm1 log1p tanh sin cos erf sinh cosh threefry0 threefry1".split(), 12.0),
-    **dict.fromkeys("tan asin acos atan asinh acosh atanh atan2 cbrt erfc erf_inv rem".split(), 24.0),
+    **dict.fromkeys("tan asin acos atan asinh acosh atanh atan2 cbrt erfc erf_inv erf_inv_giles rem".split(), 24.0),
     **dict.fromkeys("pow threefry_bits32 threefry_bits64".split(), 32.0),
 }
 _LANES = 8.0
