@@ -96,7 +96,7 @@ def cases() -> tuple[Case, ...]:
 
 _DRAWS: dict[str, tuple[Draw, ...]] = {
     "acosh": (between(1.2, 4.0),), "atanh": (between(-0.9, 0.9),), "asin": (between(-0.9, 0.9),),
-    "acos": (between(-0.9, 0.9),), "erf_inv": (between(-0.9, 0.9),), "log": (between(0.2, 4.0),),
+    "acos": (between(-0.9, 0.9),), "erf_inv": (between(-0.9, 0.9),), "erf_inv_giles": (between(-0.9, 0.9),), "log": (between(0.2, 4.0),),
     "log1p": (between(-0.7, 4.0),), "sqrt": (between(0.2, 4.0),), "rsqrt": (between(0.2, 4.0),),
     "cbrt": (between(0.2, 4.0),),
     "tan": (between(-1.2, 1.2),), "div": (normal, between(0.4, 3.0)), "rem": (between(3.0, 9.0), between(1.1, 2.9)),

@@ -33,10 +33,12 @@ def calls() -> dict[str, Callable[..., Any]]:
 
 
 CALLS = calls()
-# In ulp of each element, the larger of it and 0.1 (cancellation near 0 is JAX's and ours alike). JAX's float64 log1p and erf_inv are off by
-# up to 80 ulp; its wald cancels, and so does a location that is added.
+# In ulp of each element, the larger of it and 0.1 (cancellation near 0 is JAX's and ours alike). JAX's float64 log1p is off by up to
+# 129 ulp; its wald cancels, and so does a location that is added. What is made of normal numbers alone is as near as they are.
 ULPS = {"float32": 16, "float64": 200}
-LOOSE = {"wald": 64, "double_sided_maxwell": 64}
+OTHERS = {"wald": 64, "double_sided_maxwell": 64} | dict.fromkeys(
+    ("truncated_normal", "truncated_normal_array", "lognormal", "maxwell", "multivariate_normal"), 4
+)
 
 
 @pytest.mark.parametrize("case", STORED.files)
@@ -50,7 +52,7 @@ def test_the_numbers_are_jax_s(case: str) -> None:
         return
     ulp = np.finfo(expected.dtype).eps * np.maximum(np.abs(expected), 0.1)
     off = np.abs(got.astype(np.float64) - expected) / ulp
-    assert off.max() <= LOOSE.get(name, ULPS[dtype]), (off.max(), got.flat[np.argmax(off)], expected.flat[np.argmax(off)])
+    assert off.max() <= OTHERS.get(name, ULPS[dtype]), (off.max(), got.flat[np.argmax(off)], expected.flat[np.argmax(off)])
 
 
 # --- distributions --------------------------------------------------------------------------------
@@ -275,3 +277,10 @@ def test_errors() -> None:
         with pytest.raises((ValueError, TypeError), match=what) as caught:
             call()
         assert "test_samplers.py" in str(caught.value)
+
+
+def test_rademacher_has_no_bools() -> None:
+    with pytest.raises(
+        TypeError, match=r"random.rademacher: bool has no -1. Use random.bernoulli, or an integer dtype.\n  at .*test_samplers"
+    ):
+        fdl.random.rademacher(fdl.random.key(0), (3,), bool)

@@ -14,7 +14,7 @@ arithmetic is never contracted.  `product`, which is no operation of the tracer,
 may be.  libdevice's functions are within 4 ulp (CUDA C++ Programming Guide, "Mathematical functions"), but for `erfc` and
 `erfinv` of float64, which are within 5.
 
-May import: the tracer's dtypes; no CUDA package.
+May import: the tracer's dtypes and the coefficients of `giles`; no CUDA package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from fdl.tracer import dtypes
+from fdl.tracer import dtypes, giles
 from fdl.tracer.dtypes import DType, is_float, is_int, is_signed
 
 HALVES = (dtypes.float16, dtypes.bfloat16)
@@ -361,6 +361,40 @@ def logistic_D(x):
     )
 
 
+def _horner(dtype: DType, coefficients: Sequence[float]) -> str:
+    """The polynomial in `t`, lowest power first, by fused operations."""
+    fused, text = "fmaf_rn" if dtype == dtypes.float32 else "fma_rn", constant(coefficients[-1], dtype)
+    for c in reversed(coefficients[:-1]):
+        text = f"nv.{fused}({text}, t, {constant(c, dtype)})"
+    return text
+
+
+def _erf_inv_giles(dtype: DType) -> str:
+    single = dtype == dtypes.float32
+    f, letter = ("f", "f") if single else ("", "d")
+    lines = [f"s = nv.{letter}mul_rn(x, x)", f"w = -nv.log1p{f}(-s)"]
+    if not single:
+        quotient = f"({_horner(dtype, giles.NUMERATOR)} / {_horner(dtype, giles.DENOMINATOR)})"
+        cube = f"nv.dmul_rn(nv.dmul_rn(t, nv.dmul_rn(s, s)), {quotient})"
+        lines += [
+            f"if s < {constant(giles.RATIONAL_END, dtype)}:",
+            "    t = -s",
+            f"    w = -(t + nv.fma_rn({constant(-0.5, dtype)}, nv.dmul_rn(s, s), {cube}))",
+        ]
+    pieces = giles.SINGLE if single else giles.DOUBLE
+    for k, piece in enumerate(pieces):
+        test = f"w < {constant(piece.end, dtype)}"
+        lines.append(f"if {test}:" if k == 0 else "else:" if k == len(pieces) - 1 else f"elif {test}:")
+        root = f"nv.{letter}sqrt_rn(w)" if piece.root else "w"
+        lines += [f"    t = {root} - {constant(piece.centre, dtype)}", f"    y = {_horner(dtype, piece.coefficients)}"]
+    lines += [
+        f"if nv.fabs{f}(x) == ONE:",
+        f"    return {constant(math.inf, dtype)} if x > ZERO else {constant(-math.inf, dtype)}",
+        f"return nv.{letter}mul_rn(x, y)",
+    ]
+    return _fill("def erf_inv_giles_D(x):\n" + "\n".join(f"    {line}" for line in lines), dtype)
+
+
 def _half_nextafter(dtype: DType) -> str:
     return _fill(
         """
@@ -391,6 +425,7 @@ _TEMPLATES: dict[str, Callable[[DType], str]] = {
     "population_count": _count("popc"),
     "clz": _count("clz"),
     "logistic": _logistic,
+    "erf_inv_giles": _erf_inv_giles,
     "nextafter": _half_nextafter,
 }
 

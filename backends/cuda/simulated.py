@@ -36,9 +36,16 @@ def _float2half(x: np.float32) -> np.int16:
         return np.float16(x).view(np.int16)
 
 
+def _fused(a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once; in float64, where long double is no wider, twice."""
+    wide = np.float64 if isinstance(a, np.float32) else np.longdouble
+    with np.errstate(all="ignore"):
+        return type(a)(wide(a) * wide(b) + wide(c))
+
+
 def _library() -> SimpleNamespace:
     functions: dict[str, Callable[..., Any]] = {
-        "fmul_rn": operator.mul, "dmul_rn": operator.mul, "fsqrt_rn": np.sqrt, "dsqrt_rn": np.sqrt,
+        "fmul_rn": operator.mul, "dmul_rn": operator.mul, "fmaf_rn": _fused, "fma_rn": _fused, "fsqrt_rn": np.sqrt, "dsqrt_rn": np.sqrt,
         "float_as_int": _reading(np.float32, np.int32), "int_as_float": _reading(np.int32, np.float32),
         "double_as_longlong": _reading(np.float64, np.int64), "longlong_as_double": _reading(np.int64, np.float64),
         "float2half_rn": _float2half, "half2float": lambda bits: np.float32(np.int16(bits).view(np.float16)),

@@ -50,8 +50,13 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> A
 
 
 def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Any:
-    """-1 or 1, each with probability 1/2, int32 by default."""
+    """-1 or 1, each with probability 1/2, int32 by default.
+
+    Raises: DTypeError for bool, which has no -1. In an unsigned dtype -1 is the largest number.
+    """
     wanted = dtypes.DEFAULT_INT if dtype is None else dtypes.of(dtype)
+    if wanted == dtypes.bool_:
+        raise DTypeError(f"random.rademacher: bool has no -1. Use random.bernoulli, or an integer dtype.{at(user_source())}")
     up = e.lt(uniform(key, shape), np.asarray(0.5, np.float32))
     one = np.ones((), wanted)
     return e.select(up, e.splat(one, up.shape), e.splat(-one, up.shape))

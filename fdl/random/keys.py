@@ -20,18 +20,20 @@ from fdl.tracer.trace import described
 IMPLEMENTATION = "threefry2x32"
 
 
-def key(seed: Any) -> Any:
+def key(seed: Any, *, impl: str | None = None) -> Any:
     """The key of a seed: a Python integer of at most 64 bits, or a 0-d integer array, which may be traced.
 
     A seed within int32 has the high word 0, in any dtype; the key of a traced seed is that of its value.
 
-    Raises: DTypeError for what is no integer, ShapeError for an array that is not 0-d, OverflowError for more than 64 bits.
+    Raises: DTypeError for what is no integer, ShapeError for an array that is not 0-d, OverflowError for more than 64 bits,
+        ValueError for an `impl` other than "threefry2x32", which is the only generator.
 
     Example:
         >>> import fdl
         >>> key(0).tolist(), fdl.jit(key)(7).tolist()
         ([0, 0], [0, 7])
     """
+    _check_impl(impl, "key")
     if isinstance(seed, (ArrayBase, np.ndarray)):
         return _key_of_array(seed)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
@@ -142,11 +144,15 @@ def wrap_key_data(key_bits_array: Any, *, impl: str | None = None) -> Any:
 
     Raises: DTypeError for another dtype or shape; ValueError for an `impl` other than "threefry2x32", which is the only one.
     """
+    _check_impl(impl, "wrap_key_data")
+    return asarray(_check_words(key_bits_array, "wrap_key_data"))
+
+
+def _check_impl(impl: Any, who: str) -> None:
     if impl not in (None, IMPLEMENTATION):
         raise ValueError(
-            f"random.wrap_key_data: impl={impl!r} is not known. Expected {IMPLEMENTATION!r}, the one generator.{at(user_source())}"
+            f"random.{who}: impl={impl!r} is not known. Expected {IMPLEMENTATION!r}, the one generator.{at(user_source())}"
         )
-    return asarray(_check_words(key_bits_array, "wrap_key_data"))
 
 
 def key_impl(keys: Any) -> str:

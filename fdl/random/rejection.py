@@ -42,7 +42,7 @@ def normal_from_unit(u: Any) -> Any:
     dtype = type_of(u).dtype
     two, one = np.asarray(2, dtype), np.ones((), dtype)
     low = np.nextafter(-one, np.zeros((), dtype))
-    return e.mul(np.asarray(np.sqrt(2), dtype), e.erf_inv(e.max(low, e.sub(e.mul(two, u), one))))
+    return e.mul(np.asarray(np.sqrt(2), dtype), e.erf_inv_giles(e.max(low, e.sub(e.mul(two, u), one))))
 
 
 def until_accepted(

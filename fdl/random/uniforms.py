@@ -131,10 +131,59 @@ def _scaled(unit: Any, span: Any, low: Any) -> Any:
     """
     wanted = type_of(unit).dtype
     exact = not isinstance(span, Tracer) and type_of(span).shape == () and math.frexp(float(np.asarray(span)))[0] == 0.5
-    if exact or wanted != dtypes.float32:
-        return e.add(e.mul(unit, span), low)
-    wide = [e.convert(v, dtypes.float64) for v in (unit, span, low)]
-    return e.convert(e.add(e.mul(wide[0], wide[1]), wide[2]), wanted)
+    if wanted == dtypes.float32 and not exact:
+        wide = [e.convert(v, dtypes.float64) for v in (unit, span, low)]
+        return e.convert(e.add(e.mul(wide[0], wide[1]), wide[2]), wanted)
+    twice = e.add(e.mul(unit, span), low)
+    if wanted == dtypes.float64 and not exact:
+        # The two are neighbours, so that their difference is exact; the derivative is that of the formula.
+        once = _rounded_once(*(e.stop_gradient(v) for v in (unit, span, low)))
+        off = e.sub(once, e.stop_gradient(twice))
+        return e.add(twice, e.select(e.is_finite(off), off, e.splat(np.zeros(()), type_of(off).shape)))
+    return twice
+
+
+def _rounded_once(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c in float64 with one rounding: the two errors are added with rounding to odd.
+
+    Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Transactions on
+    Computers 57 (2008), figure 2.
+    """
+    product, product_low = _two_product(a, b)
+    partial, partial_low = _two_sum(c, product_low)
+    total, total_low = _two_sum(product, partial)
+    rest, rest_low = _two_sum(partial_low, total_low)
+    # Towards the error, to the neighbour whose last bit is 1, where `rest` is not exact and ends with a 0.
+    zero, none, one = np.zeros(()), np.zeros((), np.int64), np.ones((), np.int64)
+    bits = e.bitcast(rest, dtypes.int64)
+    away = e.convert(e.eq(e.gt(rest_low, zero), e.gt(rest, zero)), dtypes.int64)
+    moves = e.convert(e.logical_and(e.ne(rest_low, zero), e.eq(e.logical_and(bits, one), none)), dtypes.int64)
+    odd = e.add(bits, e.mul(moves, e.sub(e.add(away, away), one)))
+    return e.add(total, e.bitcast(odd, dtypes.float64))
+
+
+def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b, and what its rounding left out (Knuth)."""
+    total = e.add(a, b)
+    other = e.sub(total, a)
+    return total, e.add(e.sub(a, e.sub(total, other)), e.sub(b, other))
+
+
+def _two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """a * b, and what its rounding left out (Dekker)."""
+    product = e.mul(a, b)
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    rest = e.sub(e.mul(a_high, b_high), product)
+    for x, y in ((a_high, b_low), (a_low, b_high), (a_low, b_low)):
+        rest = e.add(rest, e.mul(x, y))
+    return product, rest
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """A float64 as the sum of its upper 26 bits and the lower 27."""
+    upper = e.logical_and(e.bitcast(x, dtypes.int64), np.asarray(-1 << 27, np.int64))
+    high = e.bitcast(upper, dtypes.float64)
+    return high, e.sub(x, high)
 
 
 def positive_uniform(key: Any, shape: Sequence[int], wanted: dtypes.DType, low: float) -> Any:
