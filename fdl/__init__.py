@@ -15,6 +15,7 @@ from fdl import numpy as numpy
 from fdl.config import config as config
 from fdl.tracer.array import Array as Array
 from fdl.tracer.lazy import parts as _parts
+from fdl.transforms import ShapeDtypeStruct as ShapeDtypeStruct
 from fdl.transforms import eval_shape as eval_shape
 from fdl.transforms import grad as grad
 from fdl.transforms import hessian as hessian
@@ -31,6 +32,8 @@ from fdl.transforms import stop_gradient as stop_gradient
 from fdl.transforms import value_and_grad as value_and_grad
 from fdl.transforms import vjp as vjp
 from fdl.transforms import vmap as vmap
+
+__version__ = "0.1.0"
 
 # What programs may do without is loaded at its first use: see docs/architecture.md.
 _PARTS = {
@@ -80,6 +83,7 @@ _PARTS = {
     "set_num_threads": "fdl.threads:set_num_threads",
     "switch": "fdl.control:switch",
     "testing": "fdl.testing",
+    "tree": "fdl.tree",
     "while_loop": "fdl.control:while_loop",
 }
 if _TYPE_CHECKING:
@@ -91,6 +95,7 @@ if _TYPE_CHECKING:
     from fdl import random as random
     from fdl import scipy as scipy
     from fdl import testing as testing
+    from fdl import tree as tree
     from fdl.collectives import all_gather as all_gather
     from fdl.collectives import all_to_all as all_to_all
     from fdl.collectives import axis_index as axis_index

@@ -5,15 +5,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fdl.backends import compiler
 from fdl.config import config
 from fdl.tracer import trace
+from fdl.tracer.array import ArrayBase
 from fdl.tracer.ir import freeze, type_of
 from fdl.tracer.primitive import ELSEWHERE, Elementwise, Primitive, View
 from fdl.tracer.scalars import SCALARS
 
 LARGE = 1 << 17
 """Elements from which on NumPy, on one thread and in fresh memory, loses to a kernel by more than its compilation is noticed."""
+SMALL = 1 << 12
+"""Elements up to which NumPy sorts in much less time, within a thousand calls, than it takes to compile a kernel for one more shape."""
 _MOST = 4096
 
 _seen: OrderedDict[Any, None] = OrderedDict()
@@ -22,12 +27,29 @@ _seen: OrderedDict[Any, None] = OrderedDict()
 def run(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """The outputs of one operation: light ones by NumPy, the others by a cached compiled kernel.
 
-    A light operation on a large array is compiled when it comes for the second time. Only where that changes no bit: what a program
-    computes does not depend on what ran before it.
+    A light operation on a large array is compiled when it comes for the second time, and so is an "exact" one that is not small. Only
+    where that changes no bit: what a program computes does not depend on what ran before it.
     """
-    if config.backend == "reference" or (primitive.eager == "numpy" and not _repeats(primitive, inputs, params)):
+    if config.backend == "reference" or _is_light(primitive, inputs, params):
         return trace.run_reference(primitive, inputs, params)
     return compiler.run_single(primitive, inputs, params)
+
+
+def _is_light(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
+    """Whether NumPy is as good as a kernel that would have to be compiled."""
+    match primitive.eager:
+        case "numpy":
+            return not _repeats(primitive, inputs, params)
+        case "exact":
+            size = _size(inputs)
+            return size <= SMALL or (size < LARGE and not _again(primitive, inputs, params))
+        case _:
+            return False
+
+
+def _size(inputs: Sequence[Any]) -> int:
+    """The number of elements of the largest operand."""
+    return max([x.size if isinstance(x, (ArrayBase, np.ndarray)) else 1 for x in inputs], default=0)
 
 
 def _repeats(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
@@ -39,15 +61,19 @@ def _repeats(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]
             shape = params.get("shape")
         case _:
             return False
-    types = [type_of(x) for x in inputs]
-    size = max([t.size for t in types], default=0) if shape is None else math.prod(shape)
+    size = _size(inputs) if shape is None else math.prod(shape)
     if size < LARGE:
         return False
     if shape is None and isinstance(primitive.lowering, Elementwise):
         scalar = SCALARS.get(primitive.name)
-        if scalar is None or not scalar.exact or any(t.dtype.kind == "c" for t in types):
+        if scalar is None or not scalar.exact or any(type_of(x).dtype.kind == "c" for x in inputs):
             return False
-    key = (primitive.name, tuple(types), freeze(params))
+    return _again(primitive, inputs, params)
+
+
+def _again(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> bool:
+    """Whether an operation has come before, as far as the last thousands are remembered."""
+    key = (primitive.name, tuple(type_of(x) for x in inputs), freeze(params))
     try:
         if key in _seen:
             return True

@@ -141,7 +141,7 @@ def _declared(name: str, path: tree.Path, x: Any) -> Type:
     except TypeError:
         raise DTypeError(
             f"{name}: the declared result{tree.path_str(path)} is {x!r} of type {type(x).__name__}: expected an array, a number, or "
-            f"something with a shape and a dtype, such as what fdl.eval_shape gives.{at(user_source())}"
+            f"something with a shape and a dtype, such as fdl.ShapeDtypeStruct(shape, dtype).{at(user_source())}"
         ) from None
 
 
@@ -157,18 +157,18 @@ def check_method(name: str, method: str, known: Sequence[str] = METHODS) -> None
 
 
 def pure_callback(
-    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str = "sequential", **kwargs: Any
+    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str | None = "sequential", **kwargs: Any
 ) -> Any:
     """What `callback(*args, **kwargs)` returns: a pure Python function of NumPy arrays, called where the value is needed.
 
     Args:
         callback: takes pytrees of ndarrays like `args` and `kwargs`; it may be called any number of times, or not at all where
             nothing needs its result.
-        result_shape_dtypes: the types of what it returns: a pytree of arrays, of `fdl.eval_shape` results, or of anything that has a
-            `shape` and a `dtype`.
-        vmap_method: what `vmap` does. "sequential" calls it for each lane, in order; the others once, with the lanes along a new first
-            axis of operands and results: "expand_dims" gives operands that are not mapped a first axis of size 1, "broadcast_all"
-            repeats them, "legacy_vectorized" leaves them as they are.
+        result_shape_dtypes: the types of what it returns: a pytree of arrays, of `fdl.ShapeDtypeStruct(shape, dtype)`, or of anything
+            that has a `shape` and a `dtype`.
+        vmap_method: what `vmap` does. "sequential" (or None) calls it for each lane, in order; the others once, with the lanes along a
+            new first axis of operands and results: "expand_dims" gives operands that are not mapped a first axis of size 1,
+            "broadcast_all" repeats them, "legacy_vectorized" leaves them as they are.
 
     Raises: ShapeError when it returns other shapes or dtypes; MissingRuleError when it is differentiated: wrap it in `custom_jvp`.
 
@@ -179,6 +179,7 @@ def pure_callback(
         [3.0, 2.0, 1.0]
     """
     name = f"pure_callback({name_of(callback)})"
+    vmap_method = "sequential" if vmap_method in (None, "sequential_unrolled") else vmap_method
     check_method(name, vmap_method)
     return call_host(callback, result_shape_dtypes, args, kwargs, name=name, effect=None, vmap_method=vmap_method)
 

@@ -20,6 +20,7 @@ from fdl.tracer.errors import FdlError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.trace import check_array
 from fdl.transforms.autodiff import jvp, vjp
+from fdl.transforms.checks import check_callable
 from fdl.transforms.signature import argument_name, name_of
 
 TOLERANCE = {dtypes.float16: 2e-2, dtypes.bfloat16: 1e-1, dtypes.float32: 2e-3, dtypes.float64: 1e-5}
@@ -67,8 +68,8 @@ def check_grads(
     wanted = (modes,) if isinstance(modes, str) else tuple(modes)
     if not wanted or any(m not in _MODES for m in wanted):
         raise ValueError(f"check_grads: modes: expected 'fwd', 'rev' or both, got {modes!r}.{at(user_source())}")
-    if order < 1:
-        raise ValueError(f"check_grads: order: expected 1 or more, got {order}.{at(user_source())}")
+    _check_order(order)
+    check_callable(f, "check_grads")
     if not isinstance(args, (tuple, list)):
         raise TypeError(
             f"check_grads: args must be a tuple of arguments, got {type(args).__name__}. Write (x,).{at(user_source())}"
@@ -77,7 +78,8 @@ def check_grads(
     paths = [tree.path_str(p, argument_name(f, i)) for i, a in enumerate(args) for p, _ in tree.flatten_with_paths(a)[0]]
     for path, x in zip(paths, flat, strict=True):
         check_array(x, f"check_grads({name_of(f)}): argument {path}")
-    leaves = [_array(x) for x in flat]
+    strong = [(t.dtype, False) for t in map(type_of, flat) if dtypes.is_inexact(t.dtype) and not t.weak]
+    leaves = [_array(x, strong) for x in flat]
     if not any(_moves(x) for x in leaves):
         raise ValueError(
             f"check_grads({name_of(f)}): no argument is floating-point: there is nothing to check.{at(user_source())}"
@@ -86,8 +88,16 @@ def check_grads(
     check.run(f, leaves, order, wanted, "")
 
 
-def _array(x: Any) -> np.ndarray[Any, Any]:
-    return np.array(as_numpy(x), type_of(x).dtype)
+def _check_order(order: Any) -> None:
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
+        raise ValueError(f"check_grads: order: expected an int from 1, got {order!r}.{at(user_source())}")
+
+
+def _array(x: Any, among: Sequence[tuple[np.dtype[Any], bool]] = ()) -> np.ndarray[Any, Any]:
+    """`x` as an ndarray; a Python number in the dtype that it takes among floating-point arrays of the types `among`."""
+    t = type_of(x)
+    weak = t.weak and dtypes.is_inexact(t.dtype)
+    return np.array(as_numpy(x), dtypes.promote((t.dtype, True), *among)[0] if weak else t.dtype)
 
 
 def _moves(x: np.ndarray[Any, Any]) -> bool:
@@ -329,6 +339,11 @@ class _Point:
     def _message(self, label: str, path: str, direction: Sequence[np.ndarray[Any, Any]], values: str, off: float) -> str:
         shown = [d for d in direction if d.size and np.any(d)]
         text = ", ".join(np.array2string(d, precision=4, threshold=6, separator=", ") for d in shown[:3]).replace("\n", "")
+        if not math.isfinite(off):
+            return (
+                f"check_grads({self.check.name}): {label} is not finite, or the function is not, for argument {path}: the derivative along "
+                f"{text} (seed {self.check.seed}): expected {values}. Check at a point around which the function is finite."
+            )
         return (
             f"check_grads({self.check.name}): {label} is wrong for argument {path}: the derivative along {text} (seed {self.check.seed}): "
             f"expected {values}; they differ by {off:.3g}, allowed are atol={self.atol:.3g}, rtol={self.rtol:.3g} "

@@ -89,7 +89,7 @@ REASONS: dict[str, dict[str, str]] = {
             numpy_rank_promotion softmax_custom_jvp thread_guard threefry_partitionable""",
         "every dtype works when it is named": "enable_x64",
         "`fdl.config.log_compiles`": "log_compiles",
-        "`fdl.eval_shape` returns types, which have `shape` and `dtype`": "ShapeDtypeStruct typeof",
+        "an array tells its `shape` and `dtype` itself": "typeof",
         "integers have no tangents: their gradients are errors": "float0",
         "results are there when a call returns, effects included": "effects_barrier",
         "what does not depend on traced values is computed while tracing anyhow": "ensure_compile_time_eval",

@@ -274,7 +274,7 @@ def test_more_of_reductions(reference: None) -> None:
     for correction in (0, 1, 2.5):
         same(fnp.var(x, axis=0, correction=correction), np.var(x, axis=0, correction=correction), 1e-13)
         same(fnp.std(x, correction=correction, keepdims=True), np.std(x, correction=correction, keepdims=True), 1e-13)
-    assert np.isposinf(fnp.var([1.0, 2.0], correction=2).item()) and np.isnan(fnp.var([1.0], correction=3).item())
+    assert np.isnan(fnp.var([1.0, 2.0], correction=2).item()) and np.isnan(fnp.var([1.0], correction=3).item())
     z = sample((3, 2), "complex128", 4)
     same(fnp.var(z, axis=0), np.var(z, axis=0), 1e-13)
     same(fnp.max(z, axis=0), np.max(z, axis=0))

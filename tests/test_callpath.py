@@ -314,7 +314,29 @@ def test_scalars(kind: Any, kind_: type, dtype: Any, good: list[Any], bad: list[
     assert sys.exc_info() == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "limits", "good", "bad"),
+    [
+        (I32, (-128, 127), [-128, 0, 127], [-129, 128, 2**31, -(2**63), 2**64]),
+        (I32, (0, 2**64 - 1), [0, 2**31 - 1], [-1, 2**31]),
+        (I64, (0, 2**32 - 1), [2**31, 2**32 - 1], [5, -1, 2**32, 2**63 - 1, 2**63]),
+        (I64, (0, 2**64 - 1), [2**31, 2**63 - 1], [-(2**40), 2**63]),
+    ],
+)
+def test_limits_of_scalars(kind: Any, dtype: Any, limits: tuple[int, int], good: list[int], bad: list[int]) -> None:
+    seen: list[Any] = []
+    d = dispatcher(kind, entry(lambda f, p: seen.append(view(p[0], dtype).item()), (ScalarArg(0, int, dtype, limits),)))
+    for value in good:
+        d(value)
+        assert seen.pop() == value
+    for value in bad:
+        with pytest.raises(Missed):
+            d(value)
+
+
 def test_scalar_arguments_that_make_no_sense() -> None:
+    with pytest.raises(TypeError, match="limits are for an int, got float"):
+        ScalarArg(0, float, F32, (0, 1))
     with pytest.raises(TypeError, match="a Python float is passed as float32, float64, not as float16"):
         ScalarArg(0, float, np.dtype("f2"))
     with pytest.raises(TypeError, match="expected bool, int, float or complex"):

@@ -175,7 +175,7 @@ def test_directions_come_from_the_seed() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="modes: expected 'fwd', 'rev' or both, got 'both'"):
         check_grads(fnp.sin, (X,), 1, "both")
-    with pytest.raises(ValueError, match="order: expected 1 or more, got 0"):
+    with pytest.raises(ValueError, match="order: expected an int from 1, got 0"):
         check_grads(fnp.sin, (X,), 0)
     with pytest.raises(TypeError, match=r"args must be a tuple of arguments, got ndarray. Write \(x,\)"):
         check_grads(fnp.sin, X)
@@ -189,3 +189,24 @@ def test_errors() -> None:
             return p["x"]
 
         check_grads(f, ({"x": X, "s": "text"},))
+
+
+def test_a_python_number_adapts_to_the_arrays() -> None:
+    """As in a call of the function, where 0.3 takes the dtype of the float64 array that it meets."""
+    f = lambda w, xs: fdl.scan(lambda c, v: (fnp.tanh(c * w + v), c), w, xs)  # noqa: E731
+    check_grads(f, (0.3, np.array([0.1, -0.4])), order=2)
+    check_grads(f, (0.3, np.array([0.1, -0.4], np.float32)), order=1)
+
+
+def test_what_is_not_finite_says_so() -> None:
+    with pytest.raises(GradientError, match=r"jvp is not finite, or the function is not, for argument x: .* Check at a point around which"):
+        check_grads(lambda x: fnp.sqrt(x), (np.array([-1.0, 1.0]),))
+
+
+def test_more_wrong_arguments() -> None:
+    x = (np.ones(2),)
+    with pytest.raises(TypeError, match="check_grads expects a function, got 3 of type int"):
+        check_grads(3, x)  # type: ignore[arg-type]
+    for order in (1.5, True, "2"):
+        with pytest.raises(ValueError, match="check_grads: order: expected an int from 1, got"):
+            check_grads(lambda x: x, x, order=order)  # type: ignore[arg-type]

@@ -547,3 +547,22 @@ def test_a_complex_fill() -> None:
     assert "fill=2-1j" in str(p) and parse(str(p)) == p
     f = fdl.jit(lambda z, i: index.gather(z, i, axes=(0,), mode="fill", fill=2 - 1j))
     np.testing.assert_array_equal(as_numpy(f(z, at)), [z[1], 2 - 1j])
+
+
+def test_powers_of_2() -> None:
+    z = np.array([0, 1, 0.5 - 2j, 3j])
+    np.testing.assert_allclose(fnp.exp2(z), 2.0**z, rtol=1e-14)
+    np.testing.assert_allclose(fdl.lax.exp2(z.astype(np.complex64)), 2.0**z, rtol=1e-6)
+    np.testing.assert_allclose(fdl.jit(fnp.exp2)(z), 2.0**z, rtol=1e-14)
+    np.testing.assert_allclose(fdl.grad(fnp.exp2, holomorphic=True)(1 + 2j), np.log(2) * 2 ** (1 + 2j), rtol=1e-6)
+
+
+def test_what_is_no_array_is_not_complex() -> None:
+    assert not fnp.iscomplexobj(None) and fnp.isrealobj("a") and fnp.iscomplexobj([1.0, [2j]])
+
+
+def test_narrow_floats_have_no_complex_numbers() -> None:
+    with pytest.raises(
+        DTypeError, match=r"conj: no complex dtype has parts of float16: expected float32 or float64.\n  at .*test_complex"
+    ):
+        fdl.lax.conj(np.float16(1))

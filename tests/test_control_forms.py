@@ -434,3 +434,30 @@ def test_messages(name: str) -> None:
     with pytest.raises(kind, match=pattern) as caught:
         call()
     assert "test_control_forms.py" in str(caught.value)
+
+
+# --- forms and messages ----------------------------------------------------------------------------
+
+
+def test_a_scan_body_may_return_a_list() -> None:
+    total, ys = fdl.scan(lambda c, x: [c + x, 2 * x], 0.0, V)
+    close((total, ys), (V.sum(), 2 * V))
+
+
+def test_branches_of_one_name_are_told_apart() -> None:
+    with pytest.raises(ValueError, match=r"cond: .* types: true_fun is i32\[\], false_fun is f32\[\]: convert one with .astype"):
+        fdl.cond(True, lambda: fnp.int32(1), lambda: fnp.float32(2))
+    with pytest.raises(ValueError, match=r"switch: .* structures: the output: branches\[0\] returns a tuple of 1, branches\[2\] an array"):
+        fdl.switch(0, [lambda: (1,), lambda: (2,), lambda: 3])
+
+
+def test_a_test_that_is_nested_says_so() -> None:
+    with pytest.raises(TypeError, match=r"while_loop: <lambda> must return one bool, got a tuple of 1\. Return the test alone"):
+        fdl.while_loop(lambda c: (c > 1,), lambda c: c + 1, 3.0)
+
+
+def test_a_traced_length_names_the_way_out() -> None:
+    f = fdl.jit(lambda n: fdl.scan(lambda c, _: (c + 1, None), 0, None, length=n)[0])
+    with pytest.raises(TypeError, match=r"scan: length is a traced array of type i32\[\], .* Make it a static argument \(static_argnums\)"):
+        f(3)
+    assert int(fdl.jit(lambda n: fdl.scan(lambda c, _: (c + 1, None), 0, None, length=n)[0], static_argnums=0)(3)) == 3

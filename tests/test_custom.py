@@ -758,3 +758,54 @@ def test_a_primal_output_unlike_the_functions() -> None:
         make(lambda p, t: ({"y": p[0][:2]}, {"y": t[0][:2]}))()
     with pytest.raises(TreeError, match=r"the primal output of the rule r is not nested like what f returns: output"):
         make(lambda p, t: ([p[0]], [t[0]]))()
+
+
+# --- closing over lanes ---------------------------------------------------------------------------
+
+
+def scaling_vjp(w: Any) -> Any:
+    """A product with a value that is closed over, whose rules give ten times the derivative."""
+    f = fdl.custom_vjp(lambda x: x * w)
+    f.defvjp(lambda x: (x * w, w), lambda r, g: (g * r * 10,))
+    return f
+
+
+def scaling_jvp(w: Any) -> Any:
+    f = fdl.custom_jvp(lambda x: x * w)
+    f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] * w * 10))
+    return f
+
+
+@pytest.mark.parametrize("scaling", [scaling_vjp, scaling_jvp])
+def test_functions_and_rules_close_over_lanes(scaling: Callable[[Any], Any]) -> None:
+    """A rule knows no derivative in what it closes over, but lanes of a vmap around the call are values like others."""
+    w, inner = np.array([1.0, 2.0, 3.0]), lambda w: scaling(w)(2.0)
+    for f in (fdl.vmap(inner), fdl.jit(fdl.vmap(inner)), fdl.vmap(fdl.jit(inner))):
+        assert f(w).tolist() == [2.0, 4.0, 6.0]
+    assert fdl.vmap(lambda w, x: scaling(w)(x))(w, w).tolist() == [1.0, 4.0, 9.0]
+    assert fdl.vmap(lambda w: fdl.grad(scaling(w))(2.0))(w).tolist() == [10.0, 20.0, 30.0]
+    total = lambda x: fdl.vmap(lambda w: scaling(w)(x))(w).sum()  # noqa: E731
+    assert float(fdl.grad(total)(2.0)) == float(fdl.jit(fdl.grad(total))(2.0)) == 60.0
+    both = fdl.vmap(lambda a: fdl.vmap(lambda b: scaling(a * b)(3.0))(w))(w)
+    assert both.tolist() == (3 * np.outer(w, w)).tolist()
+    carried = fdl.vmap(lambda w: fdl.scan(lambda c, x: (scaling(w)(c) + x, None), w, np.ones(2))[0])
+    assert carried(w).tolist() == (w * (w * w + 1) + 1).tolist() == fdl.jit(carried)(w).tolist()
+    summed = fdl.vmap(lambda w: scaling(fdl.psum(w, "i"))(2.0), axis_name="i")
+    assert summed(w).tolist() == [12.0, 12.0, 12.0]
+
+
+@pytest.mark.parametrize("scaling", [scaling_vjp, scaling_jvp])
+def test_what_closes_over_no_lane_runs_once(scaling: Callable[[Any], Any]) -> None:
+    """out_axes=None asks for a value that is the same in all lanes."""
+    w = np.array([1.0, 2.0, 3.0])
+    assert float(fdl.vmap(lambda w: (w, scaling(4.0)(2.0)), out_axes=(0, None))(w)[1]) == 8.0
+    with pytest.raises(ShapeError, match="out_axes is None for an output that differs between the lanes"):
+        fdl.vmap(lambda w: (w, scaling(w)(2.0)), out_axes=(0, None))(w)
+
+
+@pytest.mark.parametrize("scaling", [scaling_vjp, scaling_jvp])
+def test_derivatives_in_what_is_closed_over_are_still_refused(scaling: Callable[[Any], Any]) -> None:
+    w = np.array([1.0, 2.0, 3.0])
+    for f in (fdl.vmap(fdl.grad(lambda w: scaling(w)(2.0))), fdl.grad(lambda w: fdl.vmap(lambda w: scaling(w)(2.0))(w).sum())):
+        with pytest.raises((LeakedTracerError, MissingRuleError), match=r"closes over|not among its arguments"):
+            f(w)

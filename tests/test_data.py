@@ -221,6 +221,9 @@ class TestDownload:
         with download.progress("a.gz", 2_000_000) as advance:
             advance(1_500_000)
         assert capsys.readouterr().err == "downloading a.gz (2.0 MB) ... 1.5 MB\n"
+        with download.progress("b.gz", 28_881) as advance:
+            advance(28_881)
+        assert capsys.readouterr().err == "downloading b.gz (28.9 kB) ... 28.9 kB\n"
 
 
 MD5 = {

@@ -65,3 +65,30 @@ def test_the_reference_backend_compiles_nothing(compiled: list[str], monkeypatch
     for _ in range(3):
         assert (x + x).shape == x.shape
     assert not compiled
+
+
+SORTED = (
+    lambda x: fnp.sort(x), lambda x: fnp.argsort(x, descending=True), lambda x: fnp.lexsort((x, x[::-1])), lambda x: fdl.lax.top_k(x, 7)[0],
+    lambda x: fnp.unique_all(x).counts,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint8, fnp.bfloat16, np.float16], ids=str)
+def test_small_arrays_are_sorted_by_numpy_and_with_the_kernel_s_bits(
+    dtype: Any, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel for each shape would take a tenth of a second, and sorting a few elements none."""
+    x = np.random.default_rng(0).integers(-9, 9, 100).astype(np.float64) / 2
+    x[[3, 50, 97]] = -0.0
+    if np.dtype(dtype).kind != "u" and np.dtype(dtype).kind != "i":
+        x[[1, 20, 99]] = np.nan, np.inf, -np.nan
+    y = fnp.asarray(np.abs(x).astype(dtype) if np.dtype(dtype).kind == "u" else x.astype(dtype))
+    small = [np.asarray(f(y)) for f in SORTED]
+    assert not compiled
+    monkeypatch.setattr(_slots, "SMALL", 0)
+    for kernels in (set(), {"sort", "top_k"}):  # the second time
+        compiled.clear()
+        large = [np.asarray(f(y)) for f in SORTED]
+        assert set(compiled) - {"sort"} <= kernels and kernels <= set(compiled)
+        for a, b in zip(small, large, strict=True):
+            assert a.dtype == b.dtype and a.tobytes() == b.tobytes()

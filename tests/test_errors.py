@@ -335,6 +335,7 @@ THREADS = "import fdl; fdl.get_num_threads()"
     (THREADS, "FDL_NUM_THREADS", "0", "ValueError: FDL_NUM_THREADS='0': expected a whole number from 1 to 4095, or unset it"),
     (THREADS, "FDL_NUM_THREADS", "-1", "ValueError: FDL_NUM_THREADS='-1': expected a whole number from 1 to 4095, or unset it"),
     ("import fdl", "FDL_BACKEND", "cuda", "ValueError: FDL_BACKEND='cuda': expected one of llvm, reference, or unset it"),
+    ("import fdl", "FDL_DEBUG_MEMORY", "yes", "ValueError: FDL_DEBUG_MEMORY='yes': expected one of 0, 1, or unset it"),
     ("import fdl", "FDL_LOG_COMPILES", "yes", "ValueError: FDL_LOG_COMPILES='yes': expected one of never, once, always, or unset it"),
 ])  # fmt: skip
 def test_garbage_in_the_environment(code: str, variable: str, value: str, message: str) -> None:

@@ -36,7 +36,8 @@ def run(code: str, *args: str) -> str:
 # --- what is loaded -------------------------------------------------------------------------------
 
 PARTS = (
-    "data", "lax", "nn", "optim", "random", "scipy", "testing", "saving", "threads", "control", "collectives", "debug", "host", "placement",
+    "data", "lax", "nn", "optim", "random", "scipy", "testing", "tree", "saving", "threads", "control", "collectives", "debug", "host",
+    "placement",
 )  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_import_loads_neither_the_compiler_nor_optional_packages() -> None:
         "print(loaded('llvmlite', 'scipy', 'tqdm', 'numba', 'matplotlib', 'logging', 'fdl.backends'))\n"
         f"print(loaded(*('fdl.' + n for n in {PARTS!r})))"
     )
-    assert out.splitlines() == ["['fdl.backends', 'fdl.backends.compiler']", "[]"]
+    assert out.splitlines() == ["['fdl.backends', 'fdl.backends.compiler', 'fdl.backends.modes']", "[]"]
 
 
 def test_light_operations_and_derivatives_need_no_compiler() -> None:
@@ -59,6 +60,22 @@ def test_light_operations_and_derivatives_need_no_compiler() -> None:
         "assert not compiled()\n"
         "assert (fnp.ones((2, 2)) @ fnp.ones((2, 2))).tolist() == [[2.0, 2.0], [2.0, 2.0]]\n"
         "assert compiled()"
+    )
+
+
+def test_linear_algebra_loads_two_modules_of_scipy_and_not_its_package() -> None:
+    """`scipy.linalg` takes 0.3 s to import, most of what the first `inv` of a process takes. An import that follows finds all in order."""
+    pytest.importorskip("scipy")
+    run(
+        "import fdl.numpy as fnp\n"
+        "assert fnp.linalg.inv(fnp.asarray([[2.0, 0.0], [0.0, 4.0]])).tolist() == [[0.5, 0.0], [0.0, 0.25]]\n"
+        "assert compiled() and not loaded('scipy.linalg'), loaded('scipy.linalg')\n"
+        "import scipy.linalg, scipy.linalg.cython_lapack\n"
+        "assert scipy.linalg.cython_lapack.__pyx_capi__ and scipy.linalg.inv([[2.0]]).tolist() == [[0.5]]\n"
+        "from fdl.backends import lapack\n"
+        "from scipy.linalg import cython_blas, cython_lapack\n"
+        "assert lapack._modules() == (cython_lapack, cython_blas)\n"
+        "assert fnp.linalg.inv(fnp.asarray([[2.0 + 0j]])).tolist() == [[0.5 + 0j]]"
     )
 
 

@@ -382,3 +382,24 @@ def test_errors(act: Callable[[], Any], error: type, message: str) -> None:
         act()
     if "has_aux" not in message:
         assert __file__ in str(caught.value), "the user's line is named"
+
+
+def test_argnums_are_ints_of_any_kind() -> None:
+    f = lambda a, b: (a * b).sum()  # noqa: E731
+    for argnums in (range(2), (np.int64(0), 1), np.arange(2)):
+        ga, gb = fdl.grad(f, argnums=argnums)(X, 2 * X)
+        close((ga, gb), (2 * X, X))
+    close(fdl.grad(f, argnums=np.int32(1))(X, 2 * X), X)
+    for argnums in (True, "a", (0, 1.0), None):
+        with pytest.raises(TypeError, match="grad: argnums: expected an int or a sequence of ints, got"):
+            fdl.grad(f, argnums=argnums)
+
+
+def test_forward_mode_has_complex_outputs_of_real_arguments() -> None:
+    """The derivative along a real direction is a complex number; reverse mode has two, and says so."""
+    f = lambda x: {"z": fnp.exp(1j * x), "x": x * x}  # noqa: E731
+    for g in (fdl.jacfwd(f), fdl.jit(fdl.jacfwd(f))):
+        close(g(X), {"z": np.diag(1j * np.exp(1j * X)), "x": np.diag(2 * X)})
+    close(fdl.jacfwd(fdl.jacfwd(lambda x: fnp.exp(1j * x)))(0.5), -np.exp(0.5j).astype("complex64"), rtol=1e-5)
+    with pytest.raises(DTypeError, match=r"jacrev\(<lambda>\): the output\['z'\] has dtype complex128"):
+        fdl.jacrev(f)(X)

@@ -322,6 +322,22 @@ def test_container_errors() -> None:
         nn.Flatten()((), (), np.ones((2, 2), np.float32))
 
 
+def test_classes_are_no_layers_yet() -> None:
+    """A class without its parentheses, and a class of one's own that has the methods of a layer and does not say so."""
+
+    class Twice:
+        def init(self, key: Any, x: Any) -> Any:
+            return (), ()
+
+        def __call__(self, params: Any, state: Any, x: Any, *, key: Any = None, train: bool = False) -> Any:
+            return 2 * x, state
+
+    with pytest.raises(TypeError, match=r"layer 1 is .*Flatten.*expected a layer.*Make a layer of it: Flatten\(\.\.\.\)"):
+        nn.Sequential(nn.relu, nn.Flatten)
+    with pytest.raises(TypeError, match=r"layer 0 is .*Twice.*has an init of its own: derive Twice from nn\.Layer"):
+        nn.Sequential(Twice())  # type: ignore[arg-type]
+
+
 # --- losses ---------------------------------------------------------------------------------------
 
 

@@ -151,3 +151,7 @@ def test_wrong_call(number: int) -> None:
     with pytest.raises(error, match=re.escape(text)) as caught:
         call()
     assert f"{__file__}:" in str(caught.value)
+
+
+def test_hard_sigmoid_of_small_integers_does_not_wrap() -> None:
+    assert fdl.nn.hard_sigmoid(np.array([127, -128], np.int8)).tolist() == [1.0, 0.0]

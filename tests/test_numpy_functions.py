@@ -486,3 +486,36 @@ def test_derivatives_to_order_two(name: str, reference: None) -> None:
         want = float(g(x + h * direction) - g(x - h * direction)) / (2 * h)
         assert float(fnp.sum(fdl.grad(g)(x) * direction)) == pytest.approx(want, rel=2e-5, abs=2e-6)
         assert float(fdl.jvp(g, (x,), (direction,))[1]) == pytest.approx(want, rel=2e-5, abs=2e-6)
+
+
+def test_whole_numbers_are_rounded_as_numpy_does() -> None:
+    assert fnp.rint([1, 2]).dtype == np.float32 and fnp.rint(np.array([True])).tolist() == [1.0]
+    assert fnp.round(np.array([1, 2], np.int8)).dtype == np.int8
+    assert fnp.trim_zeros(5).dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnp.sum(np.ones(3), axis=1.0), r"sum: expected the axis as an integer, got 1.0."),
+        (lambda: fnp.argmax(np.ones((3, 2)), axis=(0, 1)), r"argmax: expected the axis as an integer, got \(0, 1\)."),
+        (lambda: fnp.cumsum(np.ones((3, 2)), axis=[0]), r"cumsum: expected the axis as an integer, got \[0\]."),
+        (lambda: fnp.geomspace(1, 0, 4), r"geomspace: a geometric progression has no 0: got start 1, stop 0."),
+    ],
+)
+def test_what_is_no_axis_and_no_progression(call: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message + r"\n  at .*test_numpy_functions"):
+        call()
+
+
+def test_multi_indices_in_a_dtype() -> None:
+    found = fnp.ravel_multi_index((np.array([1, 0]), np.array([2, 1])), (2, 3), dtype="uint8")
+    assert found.dtype == np.uint8 and found.tolist() == [5, 1]
+
+
+def test_spread_around_a_mean_that_is_known() -> None:
+    x = np.array([[1.0, 2.0, np.nan], [4.0, 6.0, 8.0]])
+    mean = np.nanmean(x, 1, keepdims=True)
+    np.testing.assert_allclose(fnp.nanvar(x, 1, mean=mean), np.nanvar(x, 1))
+    np.testing.assert_allclose(fnp.std(x[1], mean=0.0), np.sqrt(np.mean(x[1] ** 2)))
+    assert fnp.can_cast("int32", "int8", "unsafe") and not fnp.can_cast("int32", "int8", casting="safe")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import fdl
+
 ROOT = Path(__file__).resolve().parents[1]
 
 TRAIN_AN_MLP = """
@@ -50,6 +52,24 @@ for i in range(30):
     losses.append(float(value))
 assert losses[-1] < 0.7 * losses[0], losses
 print("trained")
+"""
+
+WRONG_LINES = """
+import numpy as np
+import fdl
+import fdl.numpy as fnp
+
+def wrong(x, w):
+    y = fnp.tanh(x)
+    return fdl.vmap(lambda r: r @ w)(y)
+
+x = np.ones((2, 3), np.float32)
+for f in (wrong, fdl.jit(wrong), fdl.grad(lambda x, w: wrong(x, w).sum())):
+    try:
+        f(x, np.ones(4, np.float32))
+    except ValueError as error:
+        print(str(error).split(" at ")[-1])
+print(str(fdl.jit(wrong).lower(x, np.ones((3, 2), np.float32)).loops))
 """
 
 
@@ -96,6 +116,14 @@ def wheel(built: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the wheel is installed into."""
+    folder = tmp_path_factory.mktemp("installed") / "site"
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", folder, wheel, cwd=folder.parent)
+    return folder
+
+
 def test_wheel_holds_fdl_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -121,6 +149,7 @@ def test_metadata(wheel: Path) -> None:
     core = {re.split(r"[^\w.-]", line)[0].replace("-", "_") for line in requires if "extra ==" not in line}
     assert core == {"numpy", "llvmlite", "ml_dtypes"}
     assert set(metadata.get_all("Provides-Extra") or []) == {"bench", "cuda13", "docs", "examples", "scipy", "test"}
+    assert metadata["Version"] == fdl.__version__ == "0.1.0"
     assert metadata["Requires-Python"] == ">=3.11" and metadata["License-Expression"] == "Apache-2.0"
 
 
@@ -132,13 +161,20 @@ def test_wheel_from_the_checkout_is_the_same(wheel: Path, tmp_path: Path) -> Non
         assert {i.filename: i.CRC for i in one.infolist()} == {i.filename: i.CRC for i in two.infolist()}
 
 
-def test_installed_wheel_trains_an_mlp(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel, cwd=tmp_path)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    output = run(sys.executable, "-W", "error", "-c", TRAIN_AN_MLP, site, cwd=elsewhere, PYTHONPATH=str(site))
+def test_installed_wheel_trains_an_mlp(site: Path, tmp_path: Path) -> None:
+    output = run(sys.executable, "-W", "error", "-c", TRAIN_AN_MLP, site, cwd=tmp_path, PYTHONPATH=str(site))
     assert output.strip() == "trained"
+
+
+@pytest.mark.parametrize("path", ["{site}", "{site}/fdl/.."])
+def test_installed_wheel_names_the_user_s_lines(site: Path, tmp_path: Path, path: str) -> None:
+    """Its folders lie otherwise than a checkout's, and the path that it is found by may go round about."""
+    (tmp_path / "model.py").write_text(WRONG_LINES, encoding="utf-8")
+    output = run(sys.executable, "model.py", cwd=tmp_path, PYTHONPATH=path.format(site=site))
+    *errors, _ = output.splitlines()[:4]
+    assert errors == [f"{tmp_path / 'model.py'}:8 (<lambda>)"] * 3
+    places = re.findall(r"# (.*\.py):(\d+)", output)
+    assert {line for _, line in places} == {"7", "8"} and {file for file, _ in places} == {str(tmp_path / "model.py")}
 
 
 def test_editable_install_runs_the_checkout(tmp_path: Path) -> None:

@@ -14,7 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fdl.backends.llvm import maths, vectorise
+from fdl.backends.loops import cost, schedule
+from fdl.backends.loops.lower import uses
 from fdl.tracer import dtypes
+from fdl.tracer.errors import MissingRuleError
 from fdl.tracer.scalars import SCALARS, kind_of, threefry2x32
 
 INTS = dtypes.SIGNED + dtypes.UNSIGNED
@@ -89,10 +93,21 @@ def same(x: float, y: float) -> bool:
 
 def test_the_table_is_complete() -> None:
     names = """add sub mul div rem neg abs sign max min pow floor ceil round trunc sqrt rsqrt cbrt exp exp2 expm1 log log1p
-    sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv nextafter is_finite not and or
+    sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv erf_inv_giles nextafter is_finite not and or
     xor shift_left shift_right_logical shift_right_arithmetic population_count clz eq ne lt le gt ge select convert bitcast
     threefry_bits32 threefry_bits64 threefry0 threefry1"""
     assert sorted(SCALARS) == sorted(names.split())
+
+
+def test_every_function_has_its_costs_and_its_code() -> None:
+    """What fuses, splits, polls and vectorises weighs an operation that it does not know as an addition."""
+    functions = {name for name, scalar in SCALARS.items() if "float" in scalar.domain and not scalar.exact}
+    assert len(functions) > 20
+    for table in (schedule._HEAVY, uses._COSTS, cost._CYCLES, vectorise._HEAVY | {"rsqrt"}):
+        assert functions <= set(table)
+    assert functions <= set(maths._TABLE)
+    with pytest.raises(MissingRuleError, match=r"operation softsign has no LLVM code for floats. Enter it in _TABLE of .*maths\.py"):
+        maths.function(None, "softsign", ["%x"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(SCALARS))
@@ -393,6 +408,8 @@ def test_transcendental_limits(dtype: Any) -> None:
         ("erf_inv", 1.0, inf), ("erf_inv", -1.0, -inf), ("erf_inv", 1.5, nan), ("erf_inv", -0.0, -0.0), ("atanh", 1.0, inf),
         ("acosh", 0.5, nan), ("sin", inf, nan), ("exp2", 10.0, 1024.0), ("expm1", -inf, -1.0), ("exp", nan, nan),
         ("erf", nan, nan), ("erf_inv", nan, nan), ("logistic", nan, nan),
+        ("erf_inv_giles", 1.0, inf), ("erf_inv_giles", -1.0, -inf), ("erf_inv_giles", 1.5, nan), ("erf_inv_giles", -inf, nan),
+        ("erf_inv_giles", -0.0, -0.0), ("erf_inv_giles", nan, nan),
     ]:  # fmt: skip
         assert same(apply(name, x, dtype=dtype), expected), (name, x)
     assert same(apply("atan2", -0.0, -1.0, dtype=dtype), apply("neg", apply("atan2", 0.0, -1.0, dtype=dtype), dtype=dtype))

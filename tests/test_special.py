@@ -440,3 +440,48 @@ def test_softmax() -> None:
     assert special.softmax(np.zeros((0, 3)), axis=0).shape == (0, 3) == special.log_softmax(np.zeros((0, 3)), axis=0).shape
     check_grads(lambda a: special.log_softmax(a, axis=0), (a / 30,), order=2)
     np.testing.assert_array_equal(np.asarray(special.softmax(np.array([-np.inf, 0.0]))), [0.0, 1.0])
+
+
+# --- complex numbers ------------------------------------------------------------------------------
+
+Z = np.array([[1 + 2j, -3 + 0.5j, 700 + 1j], [0, 1j, -2 - 2j]])
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
+def test_sums_of_complex_exponentials(axis: Any) -> None:
+    np.testing.assert_allclose(special.logsumexp(Z, axis), sp.logsumexp(Z, axis), rtol=1e-13)
+    np.testing.assert_allclose(fdl.jit(lambda z: special.logsumexp(z, axis))(Z), sp.logsumexp(Z, axis), rtol=1e-13)
+    weights = [1, 2j, -0.5]
+    np.testing.assert_allclose(special.logsumexp(Z, axis, weights), sp.logsumexp(Z, axis, weights), rtol=1e-13)
+    size, sign = special.logsumexp(Z, axis, return_sign=True, keepdims=True)
+    wanted = sp.logsumexp(Z, axis, return_sign=True, keepdims=True)
+    np.testing.assert_allclose(size, wanted[0].real, rtol=1e-13)
+    np.testing.assert_allclose(sign, wanted[1], rtol=1e-13)
+    np.testing.assert_allclose(special.softmax(Z, axis=axis), sp.softmax(Z, axis=axis), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(
+        special.log_softmax(Z, axis=axis), Z - sp.logsumexp(Z, axis, keepdims=True), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_complex_logsumexp_at_its_edges() -> None:
+    assert special.logsumexp(np.zeros(0, np.complex64)).tolist() == complex(-np.inf)
+    assert special.logsumexp(np.full(2, -np.inf, np.complex64)).real.tolist() == -np.inf
+    some = special.logsumexp(np.array([1j, 5.0]), where=np.array([True, False]))
+    np.testing.assert_allclose(some, 1j, atol=1e-15)
+    np.testing.assert_allclose(
+        special.logsumexp(np.array([1.0, 2.0]), b=np.array([1j, 1j])), sp.logsumexp([1.0, 2.0], b=[1j, 1j])
+    )
+    check_grads(lambda x: special.logsumexp(x * Z[1]).real, (1.5,), order=2)
+
+
+def test_complex_logit_and_expit() -> None:
+    z = np.array([0.3 + 0.2j, -2 + 1j, 3 - 2j])
+    np.testing.assert_allclose(special.expit(z), 1 / (1 + np.exp(-z)), rtol=1e-13)
+    np.testing.assert_allclose(special.logit(special.expit(z)), z, rtol=1e-12)
+    assert special.logit(z.astype(np.complex64)).dtype == np.complex64
+
+
+@pytest.mark.parametrize("function", [special.softmax, special.log_softmax])
+def test_normalised_integers_are_floats_where_there_are_none(function: Callable[..., Any]) -> None:
+    for shape in ((2, 0), (2, 3)):
+        assert function(np.zeros(shape, np.int8), axis=1).dtype == np.float32

@@ -384,3 +384,60 @@ def callback_of_an_unknown_method(x):
     > at {here}
     """
     return fdl.pure_callback(np.sin, x, x, vmap_method="vectorized")  #: here
+
+
+# --- what the forms are given ---------------------------------------------------------------------
+
+
+@wrong(X, right=right)
+def switch_on_a_function(x):
+    """TypeError: switch: branches must be a list or a tuple of functions, got the function sin. For two branches there is cond.
+    > at {here}
+    """
+    return fdl.switch(0, fnp.sin, x)  #: here
+
+
+@wrong(ONE, right=right)
+def branches_of_one_name(x):
+    """ShapeError: cond: branches return different types: true_fun is f32[], false_fun is i32[]: convert one with .astype('float32').
+    > at {here}
+    """
+    return fdl.cond(True, lambda: fnp.float32(x) * 0 + 1, lambda: fnp.int32(1))  #: here
+
+
+@wrong(ONE, right=right)
+def nested_test(x):
+    """DTypeError: while_loop: small must return one bool, got a tuple of 1. Return the test alone.
+    > at {here}
+    """
+
+    def small(c):
+        return (c < 3.0,)
+
+    return fdl.while_loop(small, lambda c: c + 1.0, x)  #: here
+
+
+@wrong(np.int32(3), right=right, modes=("jit", "vmap"))
+def scan_of_a_traced_length(n):
+    """ConcretizationError: scan: length is a traced array of type i32[], and the shape of the result depends on it: shapes are
+    known while tracing. Make it a static argument (static_argnums), or take it from the shape of an array.
+    > at {here}
+    """
+    return fdl.scan(lambda c, _: (c + 1, None), 0, None, length=n)[0]  #: here
+
+
+@wrong(X, right=right)
+def associative_scan_along_a_name(x):
+    """TypeError: associative_scan: axis: expected an int, got 'rows' of type str.
+    > at {here}
+    """
+    return fdl.associative_scan(fnp.add, x, axis="rows")  #: here
+
+
+@wrong(ONE, right=right)
+def an_initial_carry_that_does_not_fit(x):
+    """OverflowError: scan: the initial carry: the Python integer 300 does not fit in int8: expected -128 to 127. Convert what has
+    that dtype to a wider one, such as int64.
+    > at {here}
+    """
+    return fdl.scan(lambda c, x: (x, None), 300, np.ones(2, "i1"))[0] + x  #: here

@@ -466,7 +466,7 @@ def unknown_backend(x):
 
 @wrong(X, modes=LOCAL, right=settings)
 def unknown_setting(x):
-    """AttributeError: config has no setting 'backends': expected one of backend, log_compiles.
+    """AttributeError: config has no setting 'backends': expected one of backend, log_compiles, debug_memory.
     > at {here}
     """
     fdl.config.backends = "llvm"  #: here
@@ -475,7 +475,7 @@ def unknown_setting(x):
 
 @wrong(X, modes=LOCAL, right=settings)
 def unknown_setting_for_a_block(x):
-    """AttributeError: config has no setting 'log_compile': expected one of backend, log_compiles.
+    """AttributeError: config has no setting 'log_compile': expected one of backend, log_compiles, debug_memory.
     > at {here}
     """
     with fdl.config.using(log_compile="never"):  #: here

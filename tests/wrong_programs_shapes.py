@@ -136,7 +136,7 @@ def broadcast_to(x):
 
 @wrong(X, good=(X[:, :, None],))
 def axis_out_of_range(x):
-    """ShapeError: sum: axis 2 is out of range for an array with 2 axes: expected -2 to 1.
+    """AxisError: sum: axis 2 is out of range for an array with 2 axes: expected -2 to 1.
     > at {here}
     """
     return fnp.sum(x, axis=2)  #: here
@@ -152,7 +152,7 @@ def axes_repeat(x):
 
 @wrong(X, good=(X[:, :, None],))
 def transpose(x):
-    """ShapeError: transpose: axis 2 is out of range for an array with 2 axes: expected -2 to 1.
+    """AxisError: transpose: axis 2 is out of range for an array with 2 axes: expected -2 to 1.
     > at {here}
     """
     return x.transpose(0, 2, 1)  #: here

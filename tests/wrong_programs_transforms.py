@@ -442,3 +442,86 @@ def branch_in_a_checkpoint(x):
         return v if v.sum() > 0 else -v  #: here
 
     return fdl.checkpoint(relu)(x)
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+@wrong(ONE, right=lambda: fdl.jit(product)(np.ones(2, "uint8"), 255))
+def jit_of_an_integer_that_does_not_fit(x):
+    """OverflowError: jit(brighter): argument by is the Python integer 300, which does not fit in uint8 (multiply): expected 0 to 255.
+    Convert what has that dtype to a wider one, such as int64, or pass the number as an array of its own dtype.
+    > at {here}
+    """
+
+    def brighter(image, by):
+        return image * by  #: here
+
+    return fdl.jit(brighter)(np.ones(2, "uint8"), 300)
+
+
+@wrong(ONE, right=lambda: fdl.vmap(lambda: 1.0, axis_size=3)())
+def vmap_of_no_size(x):
+    """TypeError: vmap(one): axis_size must be an int that is not negative, got -1 of type int.
+    > at {here}
+    """
+
+    def one():
+        return x
+
+    return fdl.vmap(one, axis_size=-1)()  #: here
+
+
+@wrong(X, right=lambda: fdl.vjp(product, X, X)[1](X))
+def vjp_of_two_cotangents(x):
+    """TypeError: vjp(pair): it takes one cotangent, a pytree like the output, got 2 arguments. For several outputs give one tuple,
+    or whatever the function returns.
+    > at {here}
+    """
+
+    def pair(v):
+        return v, v * 2
+
+    return fdl.vjp(pair, x)[1](x, x)  #: here
+
+
+@wrong(ONE, right=lambda: fdl.closure_convert(double, 1.0)[0](ONE))
+def closure_convert_of_another_shape(x):
+    """ShapeError: closure_convert(double): argument x has shape (2, 3), expected ().
+    > at {here}
+    """
+    return fdl.closure_convert(double, 1.0)[0](X)  #: here
+
+
+@wrong(X, right=lambda: fdl.custom_linear_solve(double, X, lambda m, b: b / 2))
+def linear_solve_without_a_solver(x):
+    """TypeError: custom_linear_solve: solve expects a function, got None.
+    > at {here}
+    """
+    return fdl.custom_linear_solve(double, x, None)  #: here
+
+
+@wrong(X, right=lambda: fdl.custom_root(lambda x: x - 1.0, 1.0, lambda f, x: x - f(x), lambda g, y: y))
+def root_whose_solver_forgets_its_aux(x):
+    """TypeError: custom_root: solve must return a pair (solution, aux), since has_aux=True, got an array or a scalar.
+    > at {here}
+    """
+    return fdl.custom_root(lambda v: v - x[0, 0], 1.0, lambda f, v: v - f(v), lambda g, y: y, has_aux=True)  #: here
+
+
+@wrong(ONE, right=lambda: fdl.custom_jvp(double, nondiff_argnums=0))
+def custom_rule_called_with_too_much(x):
+    """TypeError: custom_jvp double(x): too many positional arguments.
+    > at {here}
+    """
+    f = fdl.custom_jvp(double)
+    f.defjvps(lambda x_dot, y, x: 2 * x_dot)
+    return f(x, x)  #: here
+
+
+@wrong(ONE, right=lambda: fdl.stop_gradient({"a": ONE}))
+def stop_gradient_of_a_name(x):
+    """DTypeError: stop_gradient: x['mode'] is 'train' of type str: expected an array or a number. Convert it to numbers first.
+    > at {here}
+    """
+    return fdl.stop_gradient({"x": x, "mode": "train"})  #: here

@@ -344,9 +344,11 @@ def range_of_a_float(x):
     return sum(x[0, 0] for _ in range(x[0, 1]))  #: here
 
 
-@wrong(X, right=lambda: fnp.sin(X), by_line=False)
+@wrong(X, right=lambda: fnp.sin(X))
 def result_written_to_an_array(x):
-    """TypeError: sum() got an unexpected keyword argument 'out'"""
+    """DTypeError: sum: out= is not taken, since arrays are immutable. Use the result.
+    > at {here}
+    """
     return fnp.sum(x, out=np.zeros(()))  #: here
 
 

@@ -236,7 +236,7 @@ def own(value: Any) -> Array:
         return value
     scalar = dtypes.scalar_type(value)
     if scalar is not None:
-        return Array(np.asarray(value, scalar[0]), scalar[1])
+        return Array(_of_scalar(value, scalar[0]), scalar[1])
     data = np.array(value, order="C", copy=True)
     return Array(data.astype(data.dtype.newbyteorder("="), copy=False))
 
@@ -250,4 +250,9 @@ def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     scalar = dtypes.scalar_type(value)
     if scalar is None:
         raise DTypeError(f"not an array: {value!r} of type {type(value).__name__}.{at(user_source())}")
-    return np.asarray(value, scalar[0])
+    return _of_scalar(value, scalar[0])
+
+
+def _of_scalar(value: Any, dtype: dtypes.DType) -> np.ndarray[Any, Any]:
+    with np.errstate(over="ignore"):  # a Python float beyond float32 is an infinity
+        return np.asarray(value, dtype)

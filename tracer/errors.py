@@ -14,15 +14,10 @@ import sysconfig
 from types import CodeType, FrameType
 from typing import TypeAlias
 
-# The package's folders, through the links and around them.
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_ROOTS = tuple(
-    dict.fromkeys(
-        os.path.realpath(os.path.join(root, name)) + os.sep
-        for root in (os.path.dirname(os.path.realpath(_HERE)), os.path.dirname(_HERE))
-        for name in ("fdl", "tracer", "backends")
-    )
-) + tuple(os.path.join(os.path.dirname(_HERE), name) + os.sep for name in ("tracer", "backends", "fdl"))
+# The package's folder, and those of the two links in a checkout: as they were imported, and where they are.
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_FOLDERS = (_PACKAGE, os.path.join(_PACKAGE, "tracer"), os.path.join(_PACKAGE, "backends"))
+_ROOTS = tuple({seen(path) + os.sep for path in _FOLDERS for seen in (str, os.path.abspath, os.path.realpath)})
 # What Python's own library calls back from is not the user's line either: functools, contextlib, copy.
 _STDLIB = sysconfig.get_path("stdlib") + os.sep
 _PACKAGES = tuple(_STDLIB + name + os.sep for name in ("site-packages", "dist-packages"))
@@ -90,6 +85,10 @@ class ShapeError(FdlError, ValueError):
     """Shapes or parameters of an operation do not fit."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that the array does not have: an IndexError too, as the array API standard asks, and NumPy's own is both."""
+
+
 class DTypeError(FdlError, TypeError):
     """An operation was given a dtype, or a thing that is no array, which it does not take."""
 
@@ -104,6 +103,9 @@ class ConcretizationError(FdlError, TypeError):
 
 class LeakedTracerError(FdlError, RuntimeError):
     """A tracer was used after the transformation that made it had ended."""
+
+    owner: object = None
+    """The trace of that transformation."""
 
 
 class DonatedError(FdlError, RuntimeError):

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, tree
 
 Effect: TypeAlias = str
 MAY_FAIL: Effect = "may_fail"
@@ -30,9 +30,10 @@ UNORDERED_IO: Effect = "unordered_io"
 NO_EFFECTS: frozenset[Effect] = frozenset()
 
 
+@tree.as_leaf
 @dataclass(frozen=True, slots=True)
 class Type:
-    """The type of an array: shape, dtype, and whether it came from Python scalars only (weak)."""
+    """The type of an array: shape, dtype, and whether it came from Python scalars only (weak). A leaf of pytrees."""
 
     shape: tuple[int, ...]
     dtype: dtypes.DType

@@ -113,7 +113,8 @@ class Primitive:
         linearize: overrides what is derived from `jvp`; see `transforms.linearize`.
         effects: fixed effects, besides those of sub-programs.
         lowering: what a compiler needs to know.
-        eager: hint for execution outside `jit`: "numpy" (the reference is as good as anything) or "compiled".
+        eager: hint for execution outside `jit`: "numpy" (the reference is as good as anything), "compiled", or "exact": compiled, and
+            the reference gives the same bits, so that it may do what is small.
         params_effects: effects that depend on the parameters.
     """
 

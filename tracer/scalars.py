@@ -14,8 +14,9 @@ definition from here: a slow and obvious NumPy function.  What binds the backend
   math library gives, to within 3 ulp): a backend's error is measured against them.
 * Complex `add sub mul neg` round each operation on the parts, as written: (a + bi)(c + di) = (ac - bd) + (ad + bc)i, without the
   special cases of C99's annex G.  Division by zero divides each part by it; division by one infinite part gives 0.  `sign` is
-  z / |z|; of a number with one infinite part, the unit number along it.  The inverse functions are C99's: on a branch cut the sign
-  of a zero tells the side.  They are held to the reference to within some ulp of the result's modulus, not of each part.
+  z / |z|; of a number with one infinite part, the unit number along it; of one with a NaN, NaN in both parts.  The inverse functions are
+  C99's: on a branch cut the sign of a zero tells the side.  They are held to the reference to within some ulp of the result's
+  modulus, not of each part.
 * `max` and `min` propagate NaN (of +0 and -0, either).  sign(NaN) = NaN, sign(-0) = -0.  `round` is half to even.
 * `convert`: float → int truncates and saturates, NaN → 0; float → bool is `x != 0` (NaN → True); int → int wraps; float →
   narrower float rounds once, to nearest even; int → float16 or bfloat16 goes through float32; complex → real drops the
@@ -35,6 +36,7 @@ import numpy as np
 
 from . import dtypes
 from .dtypes import DType
+from .giles import erf_inv_giles
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Kind: TypeAlias = Literal["bool", "int", "float", "complex"]
@@ -226,6 +228,7 @@ def _sign(x: Array, *, dtype: DType) -> Array:
         return np.sign(x)
     if dtypes.is_complex(dtype):
         wide = _precise(x)
+        wide = np.where(np.isnan(wide), complex(np.nan, np.nan), wide)  # a NaN in one part is one of the number
         return np.where(wide == 0, wide, np.sign(wide)).astype(dtype)
     wide = _working(x)
     return np.where((wide == 0) | np.isnan(wide), wide, np.copysign(np.ones_like(wide), wide)).astype(dtype)
@@ -297,7 +300,7 @@ def _expm1(x: Array) -> Array:
     if not np.iscomplexobj(x):
         return np.asarray(np.expm1(x))
     power, half = np.exp(x), np.sin(x.imag / 2)
-    re = np.expm1(x.real) * np.cos(x.imag) - 2 * half * half
+    re = (np.expm1(x.real) * np.cos(x.imag) + 0.0) - 2 * half * half  # the array API standard: 0 at -0 + 0i, not -0
     edge = ~np.isfinite(power.real) | np.isneginf(x.real)
     return join_parts(np.where(edge, power.real - 1, re), power.imag, x.dtype)
 
@@ -310,6 +313,22 @@ def _log1p(x: Array) -> Array:
     small = np.maximum(np.abs(x.real), np.abs(x.imag)) < 0.5
     near = np.log1p(np.where(small, x.real * (2 + x.real) + x.imag * x.imag, 0)) / 2
     return join_parts(np.where(small, near, full.real), full.imag, x.dtype)
+
+
+def _tanh(x: Array) -> Array:
+    """tanh x. At ±inf + iy the imaginary part is a zero of the sign of y, as the array API standard has it; C99 has that of sin 2y."""
+    y = np.asarray(np.tanh(x))
+    if not np.iscomplexobj(x):
+        return y
+    return join_parts(y.real, np.where(np.isinf(x.real), np.copysign(0, x.imag), y.imag), x.dtype)
+
+
+def _tan(x: Array) -> Array:
+    """tan x, which is -i tanh(ix)."""
+    if not np.iscomplexobj(x):
+        return np.asarray(np.tan(x))
+    y = _tanh(join_parts(-x.imag, x.real, x.dtype))
+    return join_parts(y.imag, -y.real, x.dtype)
 
 
 def _logistic(x: Array) -> Array:
@@ -354,9 +373,16 @@ def _erf_inv(x: Array) -> Array:
     return np.copysign(y, x.astype(np.float64))
 
 
+@_scalar("erf_inv_giles", 1, "float", exact=False)
+def _erf_inv_giles(x: Array, *, dtype: DType) -> Array:
+    """The inverse of erf that random numbers are made by; see `giles`."""
+    wide = _working(x)
+    return _rounded(erf_inv_giles(wide, _UP[wide.dtype]), dtype)
+
+
 _LIBRARY: dict[str, Callable[[Array], Array]] = {
-    "exp": np.exp, "expm1": _expm1, "log": np.log, "log1p": _log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan,
-    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
+    "exp": np.exp, "expm1": _expm1, "log": np.log, "log1p": _log1p, "sin": np.sin, "cos": np.cos, "tan": _tan,
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": _tanh,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "rsqrt": _rsqrt, "logistic": _logistic,
     "cbrt": np.cbrt, "exp2": np.exp2, "erf": _erf, "erfc": _erfc, "erf_inv": _erf_inv,
 }  # fmt: skip

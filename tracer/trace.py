@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -246,11 +247,13 @@ def bind(primitive: Primitive, *inputs: Any, **params: Any) -> Any:
 
 def leaked(x: Tracer) -> LeakedTracerError:
     """The error for a tracer met where its trace is not at work."""
-    return LeakedTracerError(
+    error = LeakedTracerError(
         f"a traced array of type {x.type.strong()} escaped from {x.owner.label or 'the function that was traced'}: it was stored "
         "outside and is used after (or outside) the transformation that made it. Return it from the function instead."
         f"{_made(x)}{at(user_source())}"
     )
+    error.owner = x.owner
+    return error
 
 
 # --- abstract evaluation --------------------------------------------------------------------------
@@ -295,6 +298,17 @@ class ProgramTracer(Tracer):
         return self.variable.type
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What becomes of a weak integer input: the operation `name`, on the user's line `source`, takes it as a `dtype`."""
+
+    dtype: dtypes.DType
+    low: int
+    high: int
+    name: str
+    source: str
+
+
 class ProgramTrace(Trace):
     """Records every operation as an equation."""
 
@@ -303,6 +317,8 @@ class ProgramTrace(Trace):
         self.inputs: list[Variable] = []
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Variable, Any]] = {}
+        self.narrowed: dict[int, list[Narrowed]] = {}
+        """By the number of the input: the ranges that a Python integer given for it has to be in."""
 
     def new_input(self, type: Type) -> ProgramTracer:
         """A tracer for a new input of the program."""
@@ -341,11 +357,20 @@ class ProgramTrace(Trace):
                 return Literal(x.data, t)
         known = self.captured.get(id(x))
         if known is None:
+            if isinstance(x, Tracer) and not self.is_inside(x.owner):
+                raise leaked(x)
             value = x if isinstance(x, (Tracer, Array)) else own(x)
             known = self.captured[id(x)] = (Variable(type_of(value)), value)
             if value is not x:  # keep `x` alive, or its id could be reused
                 self._keep = [*getattr(self, "_keep", ()), x]
         return known[0]
+
+    def is_inside(self, trace: Trace) -> bool:
+        """Whether `trace` is around this one: a tracer of it is a constant here, which will mean something where the program is used."""
+        t: Trace | None = self.parent
+        while t is not None and t is not trace:
+            t = t.parent
+        return t is not None
 
     def finish(self, outputs: Sequence[Any], name: str = "main") -> tuple[Program, list[Any]]:
         """The recorded program with what it captured as its first inputs, and the captured values."""
@@ -353,6 +378,16 @@ class ProgramTrace(Trace):
         captured = list(self.captured.values())
         inputs = (*(v for v, _ in captured), *self.inputs)
         return prune(Program(inputs, tuple(self.equations), atoms, name=name), [x for _, x in captured])
+
+
+def narrow(x: Any, how: Narrowed) -> None:
+    """Notes what a weak integer becomes, where it is an input of a program that is being recorded: see `Narrowed`.
+
+    Outside of programs a Python integer that does not fit is an error at once.  Here its value is not known yet: whoever calls the
+    program with one looks it up.
+    """
+    if isinstance(x, ProgramTracer) and isinstance(x.source, int) and x.type.weak and isinstance(x.owner, ProgramTrace):
+        x.owner.narrowed.setdefault(x.source, []).append(how)
 
 
 def prune(p: Program, captured: list[Any]) -> tuple[Program, list[Any]]:
@@ -381,6 +416,8 @@ def record(
     trace.describe = getattr(f, "describe", None)
     with living(trace):
         outs = f(*[trace.new_input(t) for t in types])
+        if trace.narrowed and hasattr(f, "narrowed"):
+            f.narrowed = trace.narrowed
         return trace.finish(outs, name)
 
 
@@ -401,6 +438,8 @@ def described(x: Any) -> str:
         return f"an array of type {x.type.strong()}"
     if isinstance(x, np.ndarray):
         return f"a NumPy array of dtype {x.dtype}"
+    if isinstance(x, Type):
+        return f"{x}, a type without a value"
     if x is None:
         return "None"
     if isinstance(x, (FunctionType, ModuleType, type(len), np.ufunc)):
@@ -464,7 +503,7 @@ def install(eager: Callable[[Primitive, Sequence[Any], Params], list[Any]]) -> N
 
 
 __all__ = [
-    "EAGER", "EvalTrace", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "axis_sizes", "bind", "check_array",
-    "current", "current_source", "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "prune", "record",
-    "run_reference", "sourced", "using",
+    "EAGER", "EvalTrace", "Narrowed", "ProgramTrace", "ProgramTracer", "Trace", "Tracer", "axis_sizes", "bind", "check_array",
+    "current", "current_source", "dtypes", "evaluating", "infer", "install", "is_evaluating", "leaked", "living", "narrow", "prune",
+    "record", "run_reference", "sourced", "using",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Pytrees: nested containers of leaves, flattened and rebuilt, with key paths that errors name.
 
-Containers are dict (order carries no meaning: keys are sorted), list, tuple, namedtuple, frozen or plain dataclass,
-None (no leaves) and classes given to `register`.  Everything else is a leaf.
+Containers are dict (order carries no meaning: keys are sorted; that of an OrderedDict is kept), list, tuple, namedtuple, frozen or plain
+dataclass, None (no leaves) and classes given to `register`.  Everything else is a leaf.
 
 Invariant: `unflatten(structure, leaves)` rebuilds what `flatten` took apart, and equal structures are equal and hash
 alike.  May be imported by: everything.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -95,6 +96,12 @@ def register(
     return cls
 
 
+def as_leaf(cls: type) -> type:
+    """Makes instances of `cls` leaves, although they are dataclasses or tuples, and returns it: a decorator."""
+    _kinds[cls] = None
+    return cls
+
+
 def _sorted_keys(d: dict[Any, Any]) -> list[Any]:
     try:
         return sorted(d)
@@ -122,6 +129,7 @@ def _dataclass_node(cls: type) -> _Node:
     return _Node(flat, unflat, lambda _, n: [f".{name}" for name in dynamic])
 
 
+_KEY_STEPS: Callable[[Hashable, int], Sequence[str]] = lambda keys, _: [f"[{k!r}]" for k in keys]  # type: ignore[attr-defined]  # noqa: E731
 _SEQUENCE_STEPS: Callable[[Hashable, int], Sequence[str]] = lambda _, n: [f"[{i}]" for i in range(n)]  # noqa: E731
 _kinds: dict[type, _Node | None] = {
     list: _Node(lambda x: (x, None), lambda _, c: list(c), _SEQUENCE_STEPS),
@@ -129,7 +137,7 @@ _kinds: dict[type, _Node | None] = {
     dict: _Node(
         lambda x: ([x[k] for k in _sorted_keys(x)], tuple(_sorted_keys(x))),
         lambda keys, c: dict(zip(keys, c, strict=True)),
-        lambda keys, _: [f"[{k!r}]" for k in keys],  # type: ignore[attr-defined]
+        _KEY_STEPS,
     ),
 }
 
@@ -144,6 +152,14 @@ def _node_of(cls: type) -> _Node | None:
     if node is None and issubclass(cls, tuple) and hasattr(cls, "_fields"):
         names = [f".{n}" for n in cls._fields]
         node = _Node(lambda x: (x, None), lambda _, c: cls(*c), lambda _, n: names)
+    elif node is None and issubclass(cls, OrderedDict):  # whose order is part of it
+        node = _Node(lambda x: (list(x.values()), tuple(x)), lambda keys, c: cls(zip(keys, c, strict=True)), _KEY_STEPS)
+    elif node is None and issubclass(cls, defaultdict):
+        node = _Node(
+            lambda x: ([x[k] for k in _sorted_keys(x)], (x.default_factory, *_sorted_keys(x))),
+            lambda data, c: cls(data[0], zip(data[1:], c, strict=True)),
+            lambda data, n: _KEY_STEPS(data[1:], n),  # type: ignore[index]
+        )
     elif node is None and issubclass(cls, dict):
         node = _kinds[dict]
         assert node is not None

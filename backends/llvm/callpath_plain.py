@@ -50,6 +50,7 @@ def _scalar(spec: ScalarArg, value: Any) -> np.ndarray[Any, Any]:
         narrow, wide = -(2**31) <= value < 2**31, -(2**63) <= value < 2**63
         fits = {4: narrow, 8: wide and not narrow}[spec.dtype.itemsize] if spec.dtype.kind == "i" else 2**63 <= value < 2**64
         _require(fits)
+        _require(spec.limits is None or spec.limits[0] <= value <= spec.limits[1])
     with np.errstate(over="ignore"):  # a float beyond float32 is an infinity
         return np.asarray(value, np.float64 if spec.kind is float else None).astype(spec.dtype)
 

@@ -64,11 +64,15 @@ class ScalarArg:
     """A Python bool, int, float or complex of exactly this type, passed as a 0-d `dtype`.
 
     An int is int32 where it fits, else int64, else uint64, so that one value has one specialisation.
+
+    Args:
+        limits: of an int, the least and the greatest that fits; None for all of the dtype.
     """
 
     slot: int | None
     kind: type
     dtype: DType
+    limits: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in SCALARS:
@@ -76,6 +80,8 @@ class ScalarArg:
         if self.dtype not in SCALARS[self.kind]:
             names = ", ".join(d.name for d in SCALARS[self.kind])
             raise TypeError(f"ScalarArg: a Python {self.kind.__name__} is passed as {names}, not as {self.dtype.name}")
+        if self.limits is not None and self.kind is not int:
+            raise TypeError(f"ScalarArg: limits are for an int, got {self.kind.__name__}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ class _Builder:
             return []
         if isinstance(spec, ScalarArg):
             slot = self.buffers if spec.slot is None else spec.slot
-            self.steps.append((_KINDS[spec.kind], register, slot, self._scalar_size(spec)))
+            limits = () if spec.kind is not int else self._limits(spec)
+            self.steps.append((_KINDS[spec.kind], register, slot, self._scalar_size(spec), *limits))
             self.scalars += 1
             return []
         if isinstance(spec, Static):
@@ -124,6 +125,12 @@ class _Builder:
     @staticmethod
     def _scalar_size(spec: ScalarArg) -> int:
         return 0 if spec.dtype == np.uint64 else spec.dtype.itemsize  # 0: the ints that need all 64 bits unsigned
+
+    @staticmethod
+    def _limits(spec: ScalarArg) -> tuple[int, int]:
+        """The least and the greatest int that fits, as 64 bits tell them; of those beyond there is no choice."""
+        low, high = spec.limits or (-(2**63), 2**63 - 1)
+        return max(low, -(2**63)), min(high, 2**63 - 1)
 
     def _array(self, register: int, spec: ArrayArg | NumpyArg, leaf: int) -> None:
         slot = self.buffers if spec.slot is None else spec.slot

@@ -18,7 +18,7 @@ COMBINES = frozenset({"add", "mul", "max", "min", "and", "or", "xor"})
 
 _HEAVY = frozenset(
     "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv "
-    "pow cbrt rem threefry_bits32 threefry_bits64 threefry0 threefry1".split()
+    "erf_inv_giles pow cbrt rem threefry_bits32 threefry_bits64 threefry0 threefry1".split()
 )
 
 

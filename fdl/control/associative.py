@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fdl.tracer import tree
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops.shape import concatenate, flip, reshape, slice_axis
+from fdl.tracer.trace import described
 from fdl.transforms.signature import name_of
 
 from .recording import arrays
@@ -37,6 +40,9 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
     """
     if not callable(fn):
         raise TypeError(f"associative_scan expects a function, got {fn!r} of type {type(fn).__name__}.{at(user_source())}")
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"associative_scan: axis: expected an int, got {described(axis)}.{at(user_source())}")
+    axis = int(axis)
     elems = arrays(elems, "associative_scan: elems")
     leaves, structure = tree.flatten(elems)
     if not leaves:

@@ -66,6 +66,11 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, o
         -3.0
     """
     operands = _operands("switch", operands, operand)
+    if not isinstance(branches, Sequence):
+        raise TypeError(
+            f"switch: branches must be a list or a tuple of functions, got {described(branches)}. For two branches there is cond."
+            f"{at(user_source())}"
+        )
     if not branches:
         raise ValueError(f"switch: needs at least one branch, got none.{at(user_source())}")
     i = as_operand(index, "switch: index")
@@ -90,8 +95,8 @@ def _operands(label: str, operands: tuple[Any, ...], operand: Any) -> tuple[Any,
 
 
 def _branches(label: str, index: Any, functions: Sequence[Callable[..., Any]], operands: Sequence[Any], first: int = 0) -> Any:
-    args = arrays(tuple(operands), f"{label}: an operand")
-    recorded = [record_call(f, args, label) for f in functions]
+    args = arrays(tuple(operands), f"{label}: operands")
+    recorded = [record_call(f, args, label, operands) for f in functions]
     recorded = _agreed(label, functions, recorded, first)
     programs, captured = hoisted(recorded)
     outs = bind(cond_p, index, *captured, *tree.leaves(args), branches=tuple(programs))
@@ -101,6 +106,8 @@ def _branches(label: str, index: Any, functions: Sequence[Callable[..., Any]], o
 def _agreed(label: str, functions: Sequence[Callable[..., Any]], recorded: list[Recorded], first: int) -> list[Recorded]:
     """The branches with outputs of one type each, weak ones converted; errors compare the branch `first` with the others."""
     names = [name_of(f) for f in functions]
+    if len(set(names)) < len(names):  # lambdas: by their places
+        names = ["false_fun", "true_fun"] if label == "cond" else [f"branches[{i}]" for i in range(len(names))]
     one = recorded[first]
     for name, other in zip(names, recorded, strict=True):
         if other.structure != one.structure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fdl.numpy.promote import as_operand, asarray, to_dtype
@@ -35,20 +35,30 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         >>> int(fdl.while_loop(lambda i: i < 10, lambda i: i + 3, 0))
         12
     """
-    return _while("while_loop", cond_fun, body_fun, body_fun, arrays(init_val, "while_loop: init_val"))
+    return _while("while_loop", cond_fun, body_fun, body_fun, arrays(init_val, "while_loop: init_val"), (init_val,))
 
 
 def _while(
-    label: str, cond_fun: Callable[[Any], Any], step: Callable[[Any], Any], f: Callable[..., Any], init: Any, skip: int = 0
+    label: str,
+    cond_fun: Callable[[Any], Any],
+    step: Callable[[Any], Any],
+    f: Callable[..., Any],
+    init: Any,
+    given: Sequence[Any],
+    skip: int = 0,
 ) -> Any:
-    """`while_loop` of `step`, which errors call `f`; `skip` as in `check_carry`."""
-    init, body = settled(init, lambda c: record_call(step, (c,), label))
+    """`while_loop` of `step`, which errors call `f`; `given` as in `record_call`, `skip` as in `check_carry`."""
+    init, body = settled(label, init, lambda c: record_call(step, (c,), label, given))
     check_carry(label, f, init, body.structure, body.out_types, skip)
-    test = record_call(cond_fun, (init,), label)
-    if test.structure != tree.LEAF or test.out_types[0].strong() != Type((), dtypes.bool_):
+    test = record_call(cond_fun, (init,), label, given)
+    if test.structure != tree.LEAF:
         raise DTypeError(
-            f"{label}: {name_of(cond_fun)} must return one bool, got {', '.join(map(str, test.out_types)) or 'nothing'}. "
-            f"Compare it with something.{at(user_source())}"
+            f"{label}: {name_of(cond_fun)} must return one bool, got {tree.described(test.structure)}. Return the test alone."
+            f"{at(user_source())}"
+        )
+    if test.out_types[0].strong() != Type((), dtypes.bool_):
+        raise DTypeError(
+            f"{label}: {name_of(cond_fun)} must return one bool, got {test.out_types[0]}. Compare it with something.{at(user_source())}"
         )
     outs = bind(
         while_p, *test.captured, *body.captured, *tree.leaves(init),
@@ -109,7 +119,7 @@ def fori_loop(
                 f"fori_loop: unroll={unroll!r} needs bounds that are known when it is traced. "
                 f"Give Python ints, or make the argument static.{at(user_source())}"
             )
-        return _while("fori_loop", lambda s: s[0] < high, step, body_fun, (first, init), skip=1)[1]
+        return _while("fori_loop", lambda s: s[0] < high, step, body_fun, (first, init), ((first, init_val),), 1)[1]
     count = max(int(known_value(high)) - int(known_value(low)), 0)
     steps = check_unroll("fori_loop", unroll, count)
-    return repeat("fori_loop", step, body_fun, (first, init), count, steps, skip=1)[1]
+    return repeat("fori_loop", step, body_fun, (first, init), ((first, init_val),), count, steps, skip=1)[1]

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdl.numpy.promote import as_operand, asarray, to_dtype
+from fdl.numpy.promote import as_operand, asarray, check_range, to_dtype
 from fdl.tracer import dtypes, tree
+from fdl.tracer.array import Array
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
 from fdl.tracer.trace import check_array, described, record
 from fdl.tracer.transforms.jvp import program_function
-from fdl.transforms.signature import FlatFunction, name_of
+from fdl.transforms.signature import FlatFunction, check_integers, leaf_names, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,14 @@ def is_type(x: Any) -> bool:
     return isinstance(x, Type)
 
 
-def record_call(f: Callable[..., Any], args: Sequence[Any], label: str) -> Recorded:
-    """`f` recorded on pytrees of arrays, or of types in their place."""
+def record_call(f: Callable[..., Any], args: Sequence[Any], label: str, given: Sequence[Any] | None = None) -> Recorded:
+    """`f` recorded on pytrees of arrays, or of types in their place.
+
+    Args:
+        given: the arguments as the user gave them, Python numbers among them.
+
+    Raises: OverflowError for a Python integer that does not fit where `f` takes it.
+    """
     if not callable(f):
         raise TypeError(f"{label}: expected a function, got {described(f)}.{at(user_source())}")
     leaves, structure = tree.flatten((tuple(args), {}), is_type)
@@ -43,6 +50,9 @@ def record_call(f: Callable[..., Any], args: Sequence[Any], label: str) -> Recor
     function = FlatFunction(f, structure)
     name = name_of(f)
     program, captured = record(function, types, f"{label}({name})", name if name.isidentifier() else "f")
+    if function.narrowed:
+        ready = tree.leaves(tuple(args) if given is None else tuple(given), is_type)
+        check_integers(label, function.narrowed, ready, lambda: leaf_names(f, structure))
     return Recorded(program, captured, function.out_structure)
 
 
@@ -78,7 +88,7 @@ def arrays(x: Any, what: str) -> Any:
 # --- carries --------------------------------------------------------------------------------------
 
 
-def settled(init: Any, make: Callable[[Any], Recorded]) -> tuple[Any, Recorded]:
+def settled(label: str, init: Any, make: Callable[[Any], Recorded]) -> tuple[Any, Recorded]:
     """The initial carry and the recorded body, once both have the types that the loop keeps.
 
     A weak leaf of `init` (a Python number) takes the type that the body gives it: `0` becomes 0.0 where the body adds 0.5.  That may
@@ -86,23 +96,28 @@ def settled(init: Any, make: Callable[[Any], Recorded]) -> tuple[Any, Recorded]:
 
     Args:
         make: records the body for an initial carry; its first outputs are the next carry.
+
+    Raises: OverflowError for an integer that the body's integer type does not hold.
     """
     leaves, structure = tree.flatten(init)
     for _ in range(len(leaves) + 1):
         recorded = make(tree.unflatten(structure, leaves))
-        changed = [_adapted(x, t) for x, t in zip(leaves, recorded.out_types, strict=False)]
+        changed = [_adapted(label, x, t) for x, t in zip(leaves, recorded.out_types, strict=False)]
         if len(changed) < len(leaves) or all(a is b for a, b in zip(leaves, changed, strict=True)):
             break
         leaves = changed
     return tree.unflatten(structure, leaves), recorded
 
 
-def _adapted(x: Any, out: Type) -> Any:
+def _adapted(label: str, x: Any, out: Type) -> Any:
     t = type_of(x)
     if not t.weak or (t.dtype, t.weak) == (out.dtype, out.weak):
         return x
     dtype, weak = dtypes.promote((t.dtype, t.weak), (out.dtype, out.weak))
-    return x if (dtype, weak) == (t.dtype, t.weak) else to_dtype(x, dtype, weak)
+    if (dtype, weak) == (t.dtype, t.weak):
+        return x
+    check_range(f"{label}: the initial carry", int(x) if isinstance(x, Array) and dtypes.is_int(t.dtype) else x, dtype)
+    return to_dtype(x, dtype, weak)
 
 
 def check_carry(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fdl.numpy.promote import known_size
 from fdl.tracer import tree
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
 from fdl.tracer.ops.shape import concatenate, reshape, slice_axis
-from fdl.tracer.trace import bind
+from fdl.tracer.trace import Tracer, bind
 from fdl.tracer.transforms.scan import scan_p
 from fdl.transforms.batching import vmap
 from fdl.transforms.signature import name_of
@@ -48,32 +49,43 @@ def scan(
         >>> float(total), partial.tolist()
         (6.0, [0.0, 1.0, 3.0, 6.0])
     """
+    given = init
     init, xs = arrays(init, "scan: init"), arrays(xs, "scan: xs")
     n = _length("scan", xs, length)
     steps = check_unroll("scan", unroll, n)
     slices = tree.map(lambda x: type_of(x).with_shape(type_of(x).shape[1:]), xs)
 
     def make(carry: Any) -> Recorded:
-        r = record_call(f, (tree.map(type_of, carry), slices), "scan")
-        if r.structure.type is not tuple or len(r.structure.children) != 2:
+        r = record_call(f, (tree.map(type_of, carry), slices), "scan", (given, slices))
+        if r.structure.type not in (tuple, list) or len(r.structure.children) != 2:
             raise ShapeError(
                 f"scan: {name_of(f)} must return a pair (carry, output), got {tree.described(r.structure)}.{at(user_source())}"
             )
         return r
 
-    init, body = settled(init, make)
+    init, body = settled("scan", init, make)
     n_carry = len(tree.leaves(init))
-    carried, given = body.structure.children
+    carried, output = body.structure.children
     check_carry("scan", f, init, carried, body.out_types[: carried.size])
     outs = _bind(body, tree.leaves(init), tree.leaves(xs), n, bool(reverse), steps)
-    return tree.unflatten(carried, outs[:n_carry]), tree.unflatten(given, outs[n_carry:])
+    return tree.unflatten(carried, outs[:n_carry]), tree.unflatten(output, outs[n_carry:])
 
 
 def repeat(
-    label: str, step: Callable[[Any], Any], f: Callable[..., Any], init: Any, length: int, unroll: int, skip: int = 0
+    label: str,
+    step: Callable[[Any], Any],
+    f: Callable[..., Any],
+    init: Any,
+    given: Sequence[Any],
+    length: int,
+    unroll: int,
+    skip: int = 0,
 ) -> Any:
-    """The carry after `length` times `carry = step(carry)`. Errors call the step `f`; `skip` as in `check_carry`."""
-    init, body = settled(init, lambda c: record_call(step, (c,), label))
+    """The carry after `length` times `carry = step(carry)`.
+
+    Errors call the step `f`; `given` as in `record_call`, `skip` as in `check_carry`.
+    """
+    init, body = settled(label, init, lambda c: record_call(step, (c,), label, given))
     check_carry(label, f, init, body.structure, body.out_types, skip)
     return tree.unflatten(body.structure, _bind(body, tree.leaves(init), [], length, False, unroll))
 
@@ -97,6 +109,8 @@ def _length(label: str, xs: Any, length: Any) -> int:
             )
         sizes[tree.path_str(path, "xs")] = type_of(x).shape[0]
     if length is not None:
+        if isinstance(length, Tracer):
+            length = known_size(label, length, "length")
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
             raise ShapeError(f"{label}: length={length!r}: expected an int that is not negative.{at(user_source())}")
         sizes["length"] = int(length)

@@ -99,6 +99,11 @@ def _get(url: str, remote: Remote, timeout: float) -> bytes:
     return bytes(body)
 
 
+def _amount(n: int) -> str:
+    """A number of bytes in a unit that shows it."""
+    return f"{n / 1e6:.1f} MB" if n >= 1e6 else f"{n / 1e3:.1f} kB"
+
+
 @contextlib.contextmanager
 def progress(name: str, total: int | None) -> Iterator[Callable[[int], object]]:
     """A bar for `total` bytes (None: unknown) on stderr while the block runs; the block calls the value with each count.
@@ -108,7 +113,7 @@ def progress(name: str, total: int | None) -> Iterator[Callable[[int], object]]:
     try:
         from tqdm import tqdm  # an extra: a bar is worth no dependency
     except ImportError:
-        size = "" if total is None else f" ({total / 1e6:.1f} MB)"
+        size = "" if total is None else f" ({_amount(total)})"
         print(f"downloading {name}{size} ...", end="", file=sys.stderr, flush=True)
         arrived = 0
 
@@ -119,7 +124,7 @@ def progress(name: str, total: int | None) -> Iterator[Callable[[int], object]]:
         try:
             yield count
         finally:
-            print(f" {arrived / 1e6:.1f} MB", file=sys.stderr, flush=True)
+            print(f" {_amount(arrived)}", file=sys.stderr, flush=True)
         return
     with tqdm(total=total, desc=name, unit="B", unit_scale=True, file=sys.stderr) as bar:
         yield bar.update

@@ -116,6 +116,8 @@ def conj(x: Any) -> Any:
     """The complex conjugate of `x`, elementwise, always complex."""
     (x,) = operands("conj", x, kinds="fc")
     t = type_of(x)
+    if t.dtype in (dtypes.float16, dtypes.bfloat16):
+        raise DTypeError(f"conj: no complex dtype has parts of {t.dtype.name}: expected float32 or float64.{at(user_source())}")
     return c.conj(x) if dtypes.is_complex(t.dtype) else to_dtype(x, dtypes.complex_of(t.dtype), t.weak)
 
 

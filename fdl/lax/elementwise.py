@@ -43,9 +43,13 @@ sub = binary("sub", e.sub, NUMBERS, "x - y", "subtract")
 div = binary("div", e.div, NUMBERS, "x / y; integers are divided towards 0, with 0 for a divisor of 0", "divide")
 rem = binary("rem", e.rem, REALS, "The remainder of x / y, with the sign of x; x where an integer y is 0", "remainder")
 atan2 = binary("atan2", e.atan2, "f", "The angle of the point (y, x)", "arctan2")
-nextafter = binary("nextafter", e.nextafter, "f", "The neighbour of x in the direction of y", "nextafter")
 neg = unary("neg", e.neg, NUMBERS, "-x")
 abs = unary("abs", e.abs, "ifc", "The absolute value of x, real for complex x")
+
+
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The neighbour of `x1` in the direction of `x2`, elementwise, for operands of one dtype and one shape (or 0-d)."""
+    return e.nextafter(*operands("nextafter", x1, x2, kinds="f", hint="nextafter"))
 
 
 def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Any:
@@ -188,7 +192,7 @@ def clamp(min: Any, x: Any, max: Any) -> Any:
 # --- elementary functions -------------------------------------------------------------------------
 
 exp = unary("exp", e.exp, INEXACT, "e to the power x", True)
-exp2 = unary("exp2", e.exp2, INEXACT, "2 to the power x", True)
+exp2 = unary("exp2", c.exp2, INEXACT, "2 to the power x", True)
 expm1 = unary("expm1", e.expm1, INEXACT, "exp(x) - 1, accurate near 0", True)
 log = unary("log", e.log, INEXACT, "The natural logarithm of x", True)
 log1p = unary("log1p", e.log1p, INEXACT, "log(1 + x), accurate near 0", True)

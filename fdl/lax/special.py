@@ -9,7 +9,7 @@ from fdl.scipy.special.incomplete import sample_slope_of
 from fdl.tracer.ops import elementwise as e
 from fdl.transforms import jvp
 
-from .operands import binary, operands, unary
+from .operands import operands, unary
 
 erf = unary("erf", e.erf, "f", "The error function of x")
 erfc = unary("erfc", e.erfc, "f", "1 - erf(x), accurate for large x")
@@ -18,10 +18,26 @@ lgamma = unary("lgamma", sp.gammaln, "f", "log |Γ(x)|")
 digamma = unary("digamma", sp.digamma, "f", "The derivative of log Γ(x)")
 bessel_i0e = unary("bessel_i0e", sp.i0e, "f", "The modified Bessel function of order 0, times exp(-|x|)")
 bessel_i1e = unary("bessel_i1e", sp.i1e, "f", "The modified Bessel function of order 1, times exp(-|x|)")
-igamma = binary("igamma", sp.gammainc, "f", "The regularised lower incomplete gamma function P(x, y)", "")
-igammac = binary("igammac", sp.gammaincc, "f", "The regularised upper incomplete gamma function Q(x, y)", "")
-zeta = binary("zeta", sp.zeta, "f", "Hurwitz's zeta function: the sum of (n + y)⁻ˣ over n = 0, 1, ...", "")
-polygamma = binary("polygamma", sp.polygamma, "f", "The derivative of order x + 1 of log Γ at y", "")
+
+
+def igamma(a: Any, x: Any) -> Any:
+    """The regularised lower incomplete gamma function P(a, x), elementwise, for operands of one dtype and one shape (or 0-d)."""
+    return sp.gammainc(*operands("igamma", a, x, kinds="f"))
+
+
+def igammac(a: Any, x: Any) -> Any:
+    """The regularised upper incomplete gamma function Q(a, x), elementwise, for operands of one dtype and one shape (or 0-d)."""
+    return sp.gammaincc(*operands("igammac", a, x, kinds="f"))
+
+
+def zeta(x: Any, q: Any) -> Any:
+    """Hurwitz's zeta function, elementwise: the sum of (n + q)⁻ˣ over n = 0, 1, ..., for operands of one dtype and one shape (or 0-d)."""
+    return sp.zeta(*operands("zeta", x, q, kinds="f"))
+
+
+def polygamma(m: Any, x: Any) -> Any:
+    """The derivative of order m + 1 of log Γ at `x`, elementwise, for operands of one dtype and one shape (or 0-d)."""
+    return sp.polygamma(*operands("polygamma", m, x, kinds="f"))
 
 
 def betainc(a: Any, b: Any, x: Any) -> Any:

@@ -69,6 +69,7 @@ def hard_tanh(x: Any) -> Any:
 
 def hard_sigmoid(x: Any) -> Any:
     """relu6(x + 3) / 6 (Howard et al., ICCV 2019)."""
+    (x,) = promote_operands("hard_sigmoid", x, inexact=True)  # first: x + 3 wraps in small integers
     return fnp.divide(relu6(fnp.add(x, 3)), 6)
 
 

@@ -77,9 +77,16 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer | Callable[[Any], Any]) -> None:
         for i, layer in enumerate(layers):
-            if not callable(layer):
+            if isinstance(layer, Layer):
+                continue
+            advice = ""
+            if isinstance(layer, type):
+                advice = f" Make a layer of it: {layer.__name__}(...)."
+            elif hasattr(layer, "init"):
+                advice = f" It has an init of its own: derive {type(layer).__name__} from nn.Layer."
+            if advice or not callable(layer):
                 raise DTypeError(
-                    f"Sequential: layer {i} is {described(layer)}, expected a layer or a function of one array.{at(user_source())}"
+                    f"Sequential: layer {i} is {described(layer)}, expected a layer or a function of one array.{advice}{at(user_source())}"
                 )
         object.__setattr__(self, "layers", tuple(x if isinstance(x, Layer) else Activation(x) for x in layers))
 

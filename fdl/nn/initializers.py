@@ -56,14 +56,6 @@ def fans(shape: Sequence[int], in_axis: Axes = -2, out_axis: Axes = -1, batch_ax
     return window * given, window * made
 
 
-def _cut(key: Any, shape: Sequence[int], dtype: Any, lower: float = -2.0, upper: float = 2.0) -> Any:
-    """Standard normal numbers given that they lie in (lower, upper), by the inverse of the distribution function."""
-    low, high = (math.erf(v / math.sqrt(2)) for v in (lower, upper))
-    u = random.uniform(key, tuple(shape), dtype, low, high)
-    # Rounding may put the extreme u's images a hair outside.
-    return fnp.clip(fnp.multiply(fnp.erf_inv(u), math.sqrt(2)), lower, upper)
-
-
 def _drawing(name: str, draw: Callable[..., Any], make: Callable[..., Initializer], text: str) -> Initializer:
     """An initialiser that is also, called without a key, the function that makes it: `f(key, shape)` is `f()(key, shape)`."""
 
@@ -82,13 +74,13 @@ def _make_truncated_normal(stddev: Any = 1e-2, *, dtype: Any = np.float32, lower
     default = dtype
 
     def initializer(key: Any, shape: Sequence[int], dtype: Any = default) -> Any:
-        return fnp.multiply(_cut(key, shape, dtype, lower, upper), stddev)
+        return fnp.multiply(random.truncated_normal(key, lower, upper, tuple(shape), dtype), stddev)
 
     return _named(initializer, f"truncated_normal({stddev!r})")
 
 
 def _draw_truncated_normal(key: Any, shape: Sequence[int], dtype: Any = np.float32) -> Any:
-    return _cut(key, shape, dtype)
+    return random.truncated_normal(key, -2.0, 2.0, tuple(shape), dtype)
 
 
 truncated_normal = _drawing(
@@ -222,7 +214,7 @@ def variance_scaling(
             return random.uniform(key, tuple(shape), dtype, -bound, bound)
         if distribution == "normal":
             return fnp.multiply(random.normal(key, tuple(shape), dtype), std)
-        return fnp.multiply(_cut(key, shape, dtype), std / _CUT_STD)
+        return fnp.multiply(random.truncated_normal(key, -2.0, 2.0, tuple(shape), dtype), std / _CUT_STD)
 
     return _named(initializer, f"variance_scaling({scale!r}, {mode!r}, {distribution!r})")
 

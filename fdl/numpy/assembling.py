@@ -193,7 +193,7 @@ def resize(a: Any, new_shape: Any) -> Any:
 
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
     """`filt` without the zeros at its front ("f") and back ("b"), along the given axes or all; its values have to be known."""
-    x = as_operand(filt, "trim_zeros: filt")
+    x = asarray(as_operand(filt, "trim_zeros: filt"))
     if set(trim.lower()) - set("fb"):
         raise ShapeError(f"trim_zeros: trim {trim!r}: expected 'f', 'b' or 'fb'.{at(user_source())}")
     t = type_of(x)

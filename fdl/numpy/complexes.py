@@ -85,9 +85,10 @@ def isreal(x: Any) -> Any:
 
 
 def iscomplexobj(x: Any) -> bool:
-    """Whether `x` has a complex dtype, whatever its values."""
-    (x,) = promote_operands("iscomplexobj", x)
-    return _is_complex(x)
+    """Whether `x` has a complex dtype, whatever its values; what is no array and no number has none."""
+    if isinstance(x, (list, tuple)):
+        return any(iscomplexobj(v) for v in x)
+    return isinstance(x, complex) or getattr(getattr(x, "dtype", None), "kind", "") == "c"
 
 
 def isrealobj(x: Any) -> bool:

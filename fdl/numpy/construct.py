@@ -274,11 +274,14 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     return tuple(reversed(out))
 
 
-def ravel_multi_index(multi_index: Sequence[Any], dims: Any, mode: Any = "raise", order: str = "C") -> Any:
+def ravel_multi_index(
+    multi_index: Sequence[Any], dims: Any, mode: Any = "raise", order: str = "C", *, dtype: Any = None
+) -> Any:
     """The numbers, in row-major order ("F": column-major), of the elements of an array of shape `dims` with these indices.
 
     Args:
         mode: for an index out of bounds, for all axes or for each: "raise" (it then has to be known while tracing), "wrap" or "clip".
+        dtype: of the result; by default int32, or int64 where a size or an index needs it.
 
     Example:
         >>> ravel_multi_index((np.array([1, 0]), np.array([2, 1])), (2, 3)).tolist()
@@ -295,7 +298,7 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Any, mode: Any = "raise"
         )
     total: Any = None
     stride = 1
-    dtype = index_dtype(math.prod(sizes))
+    wide = index_dtype(math.prod(sizes))
     axes = range(len(sizes) - 1, -1, -1) if order == "C" else range(len(sizes))
     for a in axes:
         x, n = parts[a], sizes[a]
@@ -309,16 +312,17 @@ def ravel_multi_index(multi_index: Sequence[Any], dims: Any, mode: Any = "raise"
                 raise IndexOutOfBoundsError(
                     f"ravel_multi_index: an index of axis {a} is out of bounds: expected 0 to {n - 1}.{at(user_source())}"
                 )
-        x = to_dtype(x, dtype if dtypes.bits(type_of(x).dtype) <= 32 else dtypes.int64)
+        x = to_dtype(x, wide if dtypes.bits(type_of(x).dtype) <= 32 else dtypes.int64)
         size = scalar(x, n)
         if modes[a] == "wrap":
             x = e.rem(e.add(e.rem(x, size), size), size)
         elif modes[a] == "clip":
             x = e.min(e.max(x, scalar(x, 0)), scalar(x, n - 1))
-        term = multiply(to_dtype(x, dtype), np.asarray(stride, dtype))
+        term = multiply(to_dtype(x, wide), np.asarray(stride, wide))
         total = term if total is None else add(total, term)
         stride *= n
-    return asarray(np.zeros((), np.int32) if total is None else total)
+    total = asarray(np.zeros((), np.int32) if total is None else total)
+    return total if dtype is None else to_dtype(total, dtypes.of(dtype))
 
 
 __all__ = [

@@ -49,16 +49,16 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
 # --- copies ---------------------------------------------------------------------------------------
 
 
-def array(x: Any, dtype: Any = None, copy: bool | None = True, ndmin: int = 0, *, device: Any = None) -> Any:
-    """A new array with the elements of `x`: see `asarray`. Axes of size 1 are put in front until there are `ndmin`."""
-    out = asarray(x, dtype, device=device, copy=copy or None)
+def array(object: Any, dtype: Any = None, copy: bool | None = True, ndmin: int = 0, *, device: Any = None) -> Any:
+    """A new array with the elements of `object`: see `asarray`. Axes of size 1 are put in front until there are `ndmin`."""
+    out = asarray(object, dtype, device=device, copy=copy or None)
     shape = type_of(out).shape
     return s.reshape(out, (1,) * max(ndmin - len(shape), 0) + shape)
 
 
-def copy(x: Any, /) -> Any:
-    """A copy of `x`, of its own memory."""
-    return asarray(x, copy=True)
+def copy(a: Any) -> Any:
+    """A copy of `a`, of its own memory."""
+    return asarray(a, copy=True)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Any:
@@ -117,25 +117,25 @@ def empty(shape: Any, dtype: Any = None, *, device: Any = None) -> Any:
     return zeros(shape, dtype, device=device)
 
 
-def full_like(x: Any, /, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
-    """An array of the shape and dtype of `x`, unless others are given, filled with one value."""
-    t = type_of(as_operand(x))
+def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
+    """An array of the shape and dtype of `a`, unless others are given, filled with one value."""
+    t = type_of(as_operand(a))
     return full(t.shape if shape is None else shape, fill_value, t.dtype if dtype is None else dtype, device=device)
 
 
-def zeros_like(x: Any, /, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
-    """Zeros of the shape and dtype of `x`, unless others are given."""
-    return full_like(x, 0, dtype, shape, device=device)
+def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
+    """Zeros of the shape and dtype of `a`, unless others are given."""
+    return full_like(a, 0, dtype, shape, device=device)
 
 
-def ones_like(x: Any, /, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
-    """Ones of the shape and dtype of `x`, unless others are given."""
-    return full_like(x, 1, dtype, shape, device=device)
+def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
+    """Ones of the shape and dtype of `a`, unless others are given."""
+    return full_like(a, 1, dtype, shape, device=device)
 
 
-def empty_like(x: Any, /, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
-    """Zeros of the shape and dtype of `x`, unless others are given: see `empty`."""
-    return full_like(x, 0, dtype, shape, device=device)
+def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None) -> Any:
+    """Zeros of the shape and dtype of `prototype`, unless others are given: see `empty`."""
+    return full_like(prototype, 0, dtype, shape, device=device)
 
 
 # --- ranges ---------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def _static(name: str, what: str, x: Any) -> Any:
     return x
 
 
-def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None) -> Any:
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None) -> Any:
     """The values start, start + step, ... before `stop`; `arange(stop)` starts at 0.
 
     Integers give int32 (int64 where the values need it), floats float32, NumPy scalars their own dtype, unless `dtype` is given.
@@ -169,6 +169,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *,
     check_device("arange", device)
     if stop is None:
         start, stop = 0, start
+    step = 1 if step is None else step
     start, stop, step = (_static("arange", w, x) for w, x in (("start", start), ("stop", stop), ("step", step)))
     if step == 0:
         raise ShapeError(f"arange: the step is 0: expected one that leads from {start} to {stop}.{at(user_source())}")
@@ -191,7 +192,6 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, dtype: Any = None, *,
 def linspace(
     start: Any,
     stop: Any,
-    /,
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
@@ -216,7 +216,8 @@ def linspace(
     wanted = dtypes.of(dtype) if dtype is not None else type_of(first).dtype
     count = num - 1 if endpoint else num
     if all(isinstance(v, (int, float, complex, np.generic)) for v in (start, stop)):  # in float64, whatever the result's dtype
-        wide = np.linspace(start, stop, num, endpoint=endpoint)
+        with np.errstate(all="ignore"):  # an infinite end
+            wide = np.linspace(start, stop, num, endpoint=endpoint)
         if dtypes.is_int(wanted) and wide.dtype.kind == "f":
             wide = np.floor(wide)
         width = (stop - start) / count if count > 0 else float("nan")
@@ -241,7 +242,7 @@ def _moved(axis: int, rank: int) -> tuple[int, ...]:
 
 
 def logspace(
-    start: Any, stop: Any, /, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """`num` values evenly spaced on a logarithmic scale, from base**start to base**stop."""
     points = linspace(start, stop, num, endpoint, axis=axis)
@@ -249,7 +250,7 @@ def logspace(
     return out if dtype is None else to_dtype(out, dtypes.of(dtype))
 
 
-def geomspace(start: Any, stop: Any, /, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """`num` values in a geometric progression from `start` to `stop`, which are not 0 and have one sign.
 
     Example:
@@ -259,6 +260,10 @@ def geomspace(start: Any, stop: Any, /, num: int = 50, endpoint: bool = True, dt
     first, last = promote_operands("geomspace", start, stop, inexact=True)
     wanted = type_of(first).dtype if dtype is None else dtypes.of(dtype)
     if all(isinstance(v, (int, float, complex, np.generic)) for v in (start, stop)):
+        if 0 in (start, stop):
+            raise ValueError(
+                f"geomspace: a geometric progression has no 0: got start {start!r}, stop {stop!r}.{at(user_source())}"
+            )
         return asarray(np.geomspace(start, stop, as_shape("geomspace", num)[0], endpoint), wanted)
     points = linspace(e.log(e.abs(first)), e.log(e.abs(last)), num, endpoint, axis=axis)
     sign = e.sign(first)
@@ -302,15 +307,15 @@ def meshgrid(*arrays: Any, indexing: str = "xy", sparse: bool = False, copy: boo
 # --- diagonals and triangles ----------------------------------------------------------------------
 
 
-def eye(n_rows: int, n_cols: int | None = None, /, k: int = 0, dtype: Any = None, *, device: Any = None) -> Any:
-    """An (n_rows, n_cols) array with ones on the k-th diagonal; square unless `n_cols` is given.
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None) -> Any:
+    """An (n_rows, n_cols) array with ones on the k-th diagonal; square unless `M` is given.
 
     Example:
         >>> eye(2, 3, k=1).tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     check_device("eye", device)
-    rows, columns = as_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    rows, columns = as_shape("eye", (N, N if M is None else M))
     k = min(max(k, -rows), columns)
     on = e.eq(e.add(s.iota((rows, columns), dtypes.int32, 0), np.int32(k)), s.iota((rows, columns), dtypes.int32, 1))
     return e.convert(on, dtypes.of(float if dtype is None else dtype))
@@ -329,9 +334,9 @@ def tri_mask(shape: Sequence[int], k: int) -> Any:
     return e.le(columns, e.add(rows, np.int32(k)))
 
 
-def tri(n: int, m: int | None = None, k: int = 0, dtype: Any = None) -> Any:
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
     """An (n, m) array with ones at and below the k-th diagonal, zeros elsewhere."""
-    return e.convert(tri_mask(as_shape("tri", (n, n if m is None else m)), k), dtypes.of(float if dtype is None else dtype))
+    return e.convert(tri_mask(as_shape("tri", (N, N if M is None else M)), k), dtypes.of(float if dtype is None else dtype))
 
 
 def _triangle(name: str, x: Any, k: int, lower: bool) -> Any:
@@ -344,14 +349,14 @@ def _triangle(name: str, x: Any, k: int, lower: bool) -> Any:
     return e.select(mask, x, zero) if lower else e.select(mask, zero, x)
 
 
-def tril(x: Any, /, k: int = 0) -> Any:
-    """`x` with zeros above the k-th diagonal of its last two axes."""
-    return _triangle("tril", x, k, True)
+def tril(m: Any, k: int = 0) -> Any:
+    """`m` with zeros above the k-th diagonal of its last two axes."""
+    return _triangle("tril", m, k, True)
 
 
-def triu(x: Any, /, k: int = 0) -> Any:
-    """`x` with zeros below the k-th diagonal of its last two axes."""
-    return _triangle("triu", x, k, False)
+def triu(m: Any, k: int = 0) -> Any:
+    """`m` with zeros below the k-th diagonal of its last two axes."""
+    return _triangle("triu", m, k, False)
 
 
 def one_hot(x: Any, n: int, dtype: Any = None) -> Any:

@@ -17,7 +17,7 @@ from fdl.tracer.ops import shape as s
 from . import logic
 from . import ufuncs as u
 from .joins import concat
-from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, check_range, promote_operands
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, check_range, no_out, promote_operands
 from .reductions import summable
 
 # --- running sums ---------------------------------------------------------------------------------
@@ -30,14 +30,16 @@ def _cumulative(name: str, function: Callable[..., Any], x: Any, axis: int | Non
     return function(x, canonical_axis(name, axis, type_of(x).ndim))
 
 
-def cumsum(x: Any, /, axis: int | None = None, dtype: Any = None) -> Any:
+def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     """The running sum along `axis`, or of the flattened array. bool and small integers are summed in 32 bits."""
-    return _cumulative("cumsum", r.cumsum, x, axis, dtype)
+    no_out("cumsum", out)
+    return _cumulative("cumsum", r.cumsum, a, axis, dtype)
 
 
-def cumprod(x: Any, /, axis: int | None = None, dtype: Any = None) -> Any:
+def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
     """The running product along `axis`, or of the flattened array. bool and small integers are multiplied in 32 bits."""
-    return _cumulative("cumprod", r.cumprod, x, axis, dtype)
+    no_out("cumprod", out)
+    return _cumulative("cumprod", r.cumprod, a, axis, dtype)
 
 
 def _standard(name: str, function: Callable[..., Any], x: Any, axis: int | None, dtype: Any, start: int | None) -> Any:
@@ -73,7 +75,7 @@ def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, in
 # --- differences ----------------------------------------------------------------------------------
 
 
-def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """The `n`-th differences of neighbours along `axis`; for bools, whether they differ.
 
     Args:
@@ -83,35 +85,35 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
         >>> diff([1, 4, 9], n=2).tolist(), diff([1, 4], prepend=0).tolist()
         ([2], [1, 3])
     """
-    x = as_operand(x, "diff: x")
-    t = type_of(x)
+    a = as_operand(a, "diff: a")
+    t = type_of(a)
     if n < 0:
         raise ShapeError(f"diff: the order must not be negative, got {n}.{at(user_source())}")
     if t.ndim == 0:
         raise ShapeError(f"diff: a 0-d array has no neighbours.{at(user_source())}")
     if n == 0:
-        return asarray(x)
+        return asarray(a)
     axis = canonical_axis("diff", axis, t.ndim)
     thin = tuple(1 if i == axis else m for i, m in enumerate(t.shape))
-    parts = [x]
+    parts = [a]
     for what, place in ((prepend, 0), (append, 2)):
         if what is not None:
             if type(what) is int:
-                check_range("diff: prepend or append", what, type_of(x).dtype)
+                check_range("diff: prepend or append", what, type_of(a).dtype)
             edge = as_operand(what, "diff: prepend or append")
             parts.insert(place, broadcast_to(edge, thin) if type_of(edge).ndim == 0 else edge)
-    x = concat(parts, axis) if len(parts) > 1 else x
+    a = concat(parts, axis) if len(parts) > 1 else a
     for _ in range(n):
-        size = type_of(x).shape[axis]
-        after, before = (s.slice_axis(x, axis, min(a, size), b) for a, b in ((1, size), (0, max(size - 1, 0))))
-        x = e.ne(after, before) if type_of(x).dtype == dtypes.bool_ else e.sub(after, before)
-    return asarray(x)
+        size = type_of(a).shape[axis]
+        after, before = (s.slice_axis(a, axis, min(start, size), stop) for start, stop in ((1, size), (0, max(size - 1, 0))))
+        a = e.ne(after, before) if type_of(a).dtype == dtypes.bool_ else e.sub(after, before)
+    return asarray(a)
 
 
-def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Any:
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours of the flattened array, between `to_begin` and `to_end`."""
-    x = as_operand(x, "ediff1d: x")
-    parts = [diff(s.reshape(x, (type_of(x).size,)))]
+    ary = as_operand(ary, "ediff1d: ary")
+    parts = [diff(s.reshape(ary, (type_of(ary).size,)))]
     dtype = type_of(parts[0]).dtype
     for edge, place in ((to_begin, 0), (to_end, 2)):
         if edge is not None:
@@ -126,7 +128,7 @@ def _cut(x: Any, axis: int, start: int, stop: int) -> Any:
     return s.slice_axis(x, axis, start + n * (start < 0), stop + n * (stop <= 0))
 
 
-def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """The derivative of samples `f` by central differences, of second order inside: one array, or a list with one for each axis.
 
     Args:
@@ -192,7 +194,7 @@ def _edge(left: Any, right: Any, h0: Any, h1: Any, axis: int, first: bool) -> An
     return u.subtract(left, u.multiply(bend, h0)) if first else u.add(right, u.multiply(bend, h1))
 
 
-def trapezoid(y: Any, /, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """The integral of samples `y` along `axis` by the trapezoidal rule, at coordinates `x`, or `dx` apart.
 
     Example:
@@ -219,22 +221,22 @@ def _on_axis(x: Any, axis: int, rank: int) -> Any:
     return s.reshape(x, tuple(type_of(x).size if i == axis else 1 for i in range(rank)))
 
 
-def unwrap(x: Any, /, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Any:
-    """`x` with multiples of `period` added, so that neighbours along `axis` differ by half a period, or `discont`, at most."""
-    (x,) = promote_operands("unwrap", x, inexact=not isinstance(period, int))
-    rank = type_of(x).ndim
+def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Any:
+    """`p` with multiples of `period` added, so that neighbours along `axis` differ by half a period, or `discont`, at most."""
+    (p,) = promote_operands("unwrap", p, inexact=not isinstance(period, int))
+    rank = type_of(p).ndim
     axis = canonical_axis("unwrap", axis, rank)
-    steps = diff(x, axis=axis)
-    half = u.floor_divide(period, 2) if not dtypes.is_inexact(type_of(x).dtype) else u.divide(period, 2)
+    steps = diff(p, axis=axis)
+    half = u.floor_divide(period, 2) if not dtypes.is_inexact(type_of(p).dtype) else u.divide(period, 2)
     low = u.negative(half)
     wrapped = u.add(u.remainder(u.subtract(steps, low), period), low)
     # A jump of exactly half a period keeps its sign.
     wrapped = logic.choose(logic.logical_and(logic.equal(wrapped, low), logic.greater(steps, 0)), half, wrapped)
     change = u.subtract(wrapped, steps)
     change = logic.choose(logic.less(u.abs(steps), half if discont is None else u.maximum(half, discont)), 0, change)
-    n = type_of(x).shape[axis]
-    rest = u.add(s.slice_axis(x, axis, min(1, n), n), r.cumsum(change, axis))
-    return concat([s.slice_axis(x, axis, 0, min(1, n)), rest], axis)
+    n = type_of(p).shape[axis]
+    rest = u.add(s.slice_axis(p, axis, min(1, n), n), r.cumsum(change, axis))
+    return concat([s.slice_axis(p, axis, 0, min(1, n)), rest], axis)
 
 
 __all__ = [

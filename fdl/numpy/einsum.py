@@ -23,8 +23,7 @@ from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.reduce import reduce_sum
 
-from .indexing import no_out
-from .promote import promote_operands, to_dtype
+from .promote import no_out, promote_operands, to_dtype
 
 Label = str  # a letter, or "..k" for the k-th axis from the right under an ellipsis
 Term = tuple[Label, ...]

@@ -112,11 +112,11 @@ def _one(name: str, kind: str, x: Any, n: int | None, axis: int, norm: str | Non
     return _run(name, kind, x, None if n is None else (n,), (axis,), norm)
 
 
-def fft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The Fourier transform along `axis`: y_j = Σ_k x_k exp(-2πi jk / n). Complex.
 
     Args:
-        n: the length; `x` is cut, or filled up with zeros, to it.
+        n: the length; `a` is cut, or filled up with zeros, to it.
         norm: see the module.
 
     Raises: ShapeError for a length below 1 and for an unknown norm.
@@ -125,78 +125,78 @@ def fft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None
         >>> fft([1.0, 0.0, 0.0, 0.0]).real.tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    return _one("fft", "fft", x, n, axis, norm)
+    return _one("fft", "fft", a, n, axis, norm)
 
 
-def ifft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `fft` along `axis`: complex."""
-    return _one("ifft", "ifft", x, n, axis, norm)
+    return _one("ifft", "ifft", a, n, axis, norm)
 
 
-def rfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The first n // 2 + 1 terms of `fft` of a real signal along `axis`; the others are their conjugates.
 
-    Raises: DTypeError for complex `x`.
+    Raises: DTypeError for complex `a`.
     """
-    return _one("rfft", "rfft", x, n, axis, norm)
+    return _one("rfft", "rfft", a, n, axis, norm)
 
 
-def irfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `rfft` along `axis`: the real signal of length `n`, by default 2 · (size - 1)."""
-    return _one("irfft", "irfft", x, n, axis, norm)
+    return _one("irfft", "irfft", a, n, axis, norm)
 
 
-def fftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def fftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
     """The Fourier transform along several axes (all by default); `s` are their lengths."""
-    return _run("fftn", "fft", x, s, axes, norm)
+    return _run("fftn", "fft", a, s, axes, norm)
 
 
-def ifftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def ifftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
     """The inverse of `fftn`."""
-    return _run("ifftn", "ifft", x, s, axes, norm)
+    return _run("ifftn", "ifft", a, s, axes, norm)
 
 
-def rfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def rfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
     """The Fourier transform of a real array along several axes: `rfft` along the last of them, `fft` along the others."""
-    return _run("rfftn", "rfft", x, s, axes, norm)
+    return _run("rfftn", "rfft", a, s, axes, norm)
 
 
-def irfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
     """The inverse of `rfftn`: real. `s` has the lengths of the result."""
-    return _run("irfftn", "irfft", x, s, axes, norm)
+    return _run("irfftn", "irfft", a, s, axes, norm)
 
 
-def fft2(x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
     """The Fourier transform along two axes."""
-    return _run("fft2", "fft", x, s, axes, norm)
+    return _run("fft2", "fft", a, s, axes, norm)
 
 
-def ifft2(x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def ifft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
     """The inverse of `fft2`."""
-    return _run("ifft2", "ifft", x, s, axes, norm)
+    return _run("ifft2", "ifft", a, s, axes, norm)
 
 
-def rfft2(x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
     """The Fourier transform of a real array along two axes."""
-    return _run("rfft2", "rfft", x, s, axes, norm)
+    return _run("rfft2", "rfft", a, s, axes, norm)
 
 
-def irfft2(x: Any, /, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
     """The inverse of `rfft2`."""
-    return _run("irfft2", "irfft", x, s, axes, norm)
+    return _run("irfft2", "irfft", a, s, axes, norm)
 
 
 _TURNED = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
-def hfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
-    """The Fourier transform of a signal with Hermitian symmetry, of which `x` is the first half: real, of length `n`."""
-    return irfft(conj(_operand("hfft", x, False)), n=n, axis=axis, norm=_turned("hfft", norm))
+def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+    """The Fourier transform of a signal with Hermitian symmetry, of which `a` is the first half: real, of length `n`."""
+    return irfft(conj(_operand("hfft", a, False)), n=n, axis=axis, norm=_turned("hfft", norm))
 
 
-def ihfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
     """The inverse of `hfft`: the first half, n // 2 + 1 terms, of the Hermitian signal."""
-    return conj(rfft(x, n=n, axis=axis, norm=_turned("ihfft", norm)))
+    return conj(rfft(a, n=n, axis=axis, norm=_turned("ihfft", norm)))
 
 
 def _turned(name: str, norm: str | None) -> str:
@@ -208,12 +208,12 @@ def _turned(name: str, norm: str | None) -> str:
 # --- frequencies and shifts -----------------------------------------------------------------------
 
 
-def fftfreq(n: int, /, d: float = 1.0, dtype: Any = None, device: Any = None) -> Any:
+def fftfreq(n: int, d: float = 1.0, dtype: Any = None, device: Any = None) -> Any:
     """The frequencies of the terms of `fft`: [0, 1, ..., -2, -1] / (n d), float32 by default."""
     return _frequencies(np.fft.fftfreq, n, d, dtype)
 
 
-def rfftfreq(n: int, /, d: float = 1.0, dtype: Any = None, device: Any = None) -> Any:
+def rfftfreq(n: int, d: float = 1.0, dtype: Any = None, device: Any = None) -> Any:
     """The frequencies of the terms of `rfft`: [0, 1, ..., n // 2] / (n d), float32 by default."""
     return _frequencies(np.fft.rfftfreq, n, d, dtype)
 
@@ -227,12 +227,12 @@ def _frequencies(f: Any, n: int, d: float, dtype: Any) -> Any:
     return Array(np.asarray(f(int(n), d)).astype(wanted))
 
 
-def fftshift(x: Any, /, axes: Any = None) -> Any:
+def fftshift(x: Any, axes: Any = None) -> Any:
     """`x` rolled along `axes` (all by default) so that the term of frequency 0 is in the middle."""
     return _shifted("fftshift", x, axes, lambda n: n // 2)
 
 
-def ifftshift(x: Any, /, axes: Any = None) -> Any:
+def ifftshift(x: Any, axes: Any = None) -> Any:
     """The inverse of `fftshift`."""
     return _shifted("ifftshift", x, axes, lambda n: -(n // 2))
 

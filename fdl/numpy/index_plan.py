@@ -209,7 +209,8 @@ def _axes_used(i: Any) -> int:
 
 
 def _mask(i: Any, shape: tuple[int, ...], axis: int) -> list[Any]:
-    mask = known(as_operand(i))
+    t = type_of(as_operand(i))
+    mask = np.zeros(t.shape, bool) if 0 in t.shape else known(as_operand(i))
     if mask is None:
         raise ConcretizationError(
             f"a traced boolean mask of type {type_of(i)} picks a number of elements that is not known while tracing. Use "
@@ -221,9 +222,12 @@ def _mask(i: Any, shape: tuple[int, ...], axis: int) -> list[Any]:
 
 
 def check_mask(mask: tuple[int, ...], shape: tuple[int, ...], axis: int) -> None:
-    """Raises an IndexingError unless a mask of shape `mask` fits the axes of `shape` from `axis` on."""
+    """Raises an IndexingError unless a mask of shape `mask` fits the axes of `shape` from `axis` on.
+
+    A size of the mask is that of the axis, or 0: it then picks nothing (array API standard, "Boolean array indexing").
+    """
     for k, n in enumerate(mask):
-        if n != shape[axis + k]:
+        if n not in (shape[axis + k], 0):
             raise IndexingError(
                 f"a boolean index of shape {mask} does not fit an array of shape {shape}: axis {axis + k} has size "
                 f"{shape[axis + k]}, the mask {n}.{at(user_source())}"

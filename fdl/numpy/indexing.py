@@ -21,7 +21,7 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.trace import is_evaluating
 
 from .index_plan import LEAD, Plan, Range, columns, make_plan, stacked
-from .promote import as_operand, broadcast_to, canonical_axis, check_range, to_dtype
+from .promote import as_operand, broadcast_to, canonical_axis, check_range, no_out, to_dtype
 
 MODES = {
     "raise": "raise", "clip": "clip", "fill": "fill", "drop": "fill", "wrap": "clip", "promise_in_bounds": "clip", None: "raise",
@@ -90,12 +90,16 @@ def getitem(
 
 
 def _numpy_item(x: Array, index: Any) -> Array | None:
-    """`x[index]` by NumPy itself for ints, slices, None and `...`; None for the rest, and for what is wrong with them."""
+    """`x[index]` by NumPy itself for ints, 0-d arrays of them, slices, None and `...`; None for the rest, and for what is wrong there."""
+    items = []
     for i in index if type(index) is tuple else (index,):
-        if not (type(i) is int or i is None or i is Ellipsis or type(i) is slice):
+        if type(i) is Array and i.ndim == 0 and i.dtype.kind in "iu":
+            i = i.data.item()
+        elif not (type(i) is int or i is None or i is Ellipsis or type(i) is slice):
             return None
+        items.append(i)
     try:
-        return Array(np.array(x.data[index], order="C", copy=True), x.weak_type)
+        return Array(np.array(x.data[tuple(items)], order="C", copy=True), x.weak_type)
     except (IndexError, ValueError, TypeError):
         return None
 
@@ -131,7 +135,7 @@ def _to_slots(plan: Plan) -> tuple[int, ...]:
 
 
 def take(
-    x: Any,
+    a: Any,
     indices: Any,
     axis: int | None = None,
     out: None = None,
@@ -140,44 +144,38 @@ def take(
     indices_are_sorted: bool = False,
     fill_value: Any = None,
 ) -> Any:
-    """The elements of `x` at `indices` (of any shape) along `axis`, or of the flattened array: `x[:, indices]` for axis 1.
+    """The elements of `a` at `indices` (of any shape) along `axis`, or of the flattened array: `a[:, indices]` for axis 1.
 
-    `mode` and `fill_value` are those of `x.at[...].get`, except that "clip", as NumPy's, takes a negative index to the first element.
+    `mode` and `fill_value` are those of `a.at[...].get`, except that "clip", as NumPy's, takes a negative index to the first element.
 
     Example:
         >>> take(np.array([10.0, 20.0, 30.0]), np.array([2, 0])).tolist()
         [30.0, 10.0]
     """
     no_out("take", out)
-    x, indices = as_operand(x, "take: x"), as_operand(indices, "take: indices")
+    a, indices = as_operand(a, "take: x"), as_operand(indices, "take: indices")
     if not dtypes.is_int(type_of(indices).dtype) and type_of(indices).size:
         raise DTypeError(f"take: indices have dtype {type_of(indices).dtype.name}, expected integers.{at(user_source())}")
     if type_of(indices).size == 0:
         indices = np.zeros(type_of(indices).shape, np.int32)
     if axis is None:
-        x, axis = s.reshape(x, (type_of(x).size,)), 0
+        a, axis = s.reshape(a, (type_of(a).size,)), 0
     if mode == "clip":
         indices = e.max(indices, e.scalar_like(0, indices)) if dtypes.is_signed(type_of(indices).dtype) else indices
-    axis = canonical_axis("take", axis, type_of(x).ndim)
-    return getitem(x, (*(slice(None),) * axis, indices), mode, fill_value)
+    axis = canonical_axis("take", axis, type_of(a).ndim)
+    return getitem(a, (*(slice(None),) * axis, indices), mode, fill_value)
 
 
-def no_out(name: str, out: Any) -> None:
-    """Raises a DTypeError where a result array is given: arrays are immutable."""
-    if out is not None:
-        raise DTypeError(f"{name}: out= is not taken, since arrays are immutable. Use the result.{at(user_source())}")
-
-
-def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | None = None, fill_value: Any = None) -> Any:
-    """The elements of `x` at `indices` along `axis`, matched one to one along the other axes, which broadcast.
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1, mode: str | None = None, fill_value: Any = None) -> Any:
+    """The elements of `arr` at `indices` along `axis`, matched one to one along the other axes, which broadcast.
 
     Example:
         >>> x = np.array([[3.0, 1.0], [2.0, 5.0]])
         >>> take_along_axis(x, np.array([[1], [0]]), 1).tolist()
         [[1.0], [2.0]]
     """
-    x, index = along_axis("take_along_axis", x, indices, axis)
-    return getitem(x, index, mode, fill_value)
+    arr, index = along_axis("take_along_axis", arr, indices, axis)
+    return getitem(arr, index, mode, fill_value)
 
 
 def along_axis(name: str, x: Any, indices: Any, axis: int | None) -> tuple[Any, tuple[Any, ...]]:

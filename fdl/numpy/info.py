@@ -147,17 +147,19 @@ def _one_dtype(kind: Any) -> dtypes.DType:
         ) from None
 
 
-def issubdtype(dtype: Any, kind: Any) -> bool:
-    """Whether `dtype` lies under `kind` in NumPy's hierarchy of scalar types, in which bfloat16 counts as floating."""
-    given, wanted = (d if isinstance(d, type) and issubclass(d, np.generic) else dtypes.of(d) for d in (dtype, kind))
+def issubdtype(arg1: Any, arg2: Any) -> bool:
+    """Whether `arg1` lies under `arg2` in NumPy's hierarchy of scalar types, in which bfloat16 counts as floating."""
+    given, wanted = (d if isinstance(d, type) and issubclass(d, np.generic) else dtypes.of(d) for d in (arg1, arg2))
     if given == dtypes.bfloat16:
         return wanted == dtypes.bfloat16 or (isinstance(wanted, type) and issubclass(np.floating, wanted))
     return bool(np.issubdtype(given, wanted))
 
 
-def isscalar(x: Any, /) -> bool:
-    """Whether `x` is a number, or a 0-d array."""
-    return isinstance(x, (bool, int, float, complex, np.generic)) or (isinstance(x, (ArrayBase, np.ndarray)) and x.ndim == 0)
+def isscalar(element: Any) -> bool:
+    """Whether `element` is a number, or a 0-d array."""
+    return isinstance(element, (bool, int, float, complex, np.generic)) or (
+        isinstance(element, (ArrayBase, np.ndarray)) and element.ndim == 0
+    )
 
 
 # --- promotion ------------------------------------------------------------------------------------
@@ -182,14 +184,17 @@ def _node(x: Any) -> tuple[dtypes.DType, bool]:
     return t.dtype, t.weak
 
 
-def promote_types(a: Any, b: Any, /) -> dtypes.DType:
+def promote_types(a: Any, b: Any) -> dtypes.DType:
     """The dtype that two dtypes promote to."""
     return dtypes.promote((dtypes.of(a), False), (dtypes.of(b), False))[0]
 
 
-def can_cast(from_: Any, to: Any, /) -> bool:
-    """Whether every value of the dtype `from_` (or of an array of it) can be converted to `to` with its kind and range kept."""
-    return bool(np.can_cast(_dtype_of(from_), dtypes.of(to)))
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    """Whether every value of the dtype `from_` (or of an array of it) can be converted to `to` with its kind and range kept.
+
+    `casting` is NumPy's: "no", "equiv", "safe", "same_kind" or "unsafe".
+    """
+    return bool(np.can_cast(_dtype_of(from_), dtypes.of(to), casting))
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:

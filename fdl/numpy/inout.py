@@ -24,10 +24,10 @@ def _numpy(what: str, x: Any) -> np.ndarray:
     return np.asarray(as_numpy(value) if not isinstance(value, (bool, int, float, complex)) else asarray(value).data)
 
 
-def save(file: File, arr: Any) -> None:
+def save(file: File, arr: Any, allow_pickle: bool = True) -> None:
     """Writes an array to a file in NumPy's .npy format.
 
-    `fdl.save` writes pytrees.
+    `fdl.save` writes pytrees. `allow_pickle` is accepted as NumPy has it: arrays of numbers are never pickled.
     """
     np.save(file, _numpy("save: the array", arr))
 

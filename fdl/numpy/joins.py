@@ -31,7 +31,7 @@ def _parts(name: str, xs: Any, dtype: Any = None) -> list[Any]:
     return out if dtype is None else [to_dtype(x, dtypes.of(dtype)) for x in out]
 
 
-def concat(arrays: Any, /, axis: int | None = 0, dtype: Any = None) -> Any:
+def concat(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Any:
     """Arrays joined along an axis (flattened first when it is None), in their promoted dtype.
 
     Raises: ShapeError where the other sizes differ.
@@ -53,7 +53,7 @@ def concat(arrays: Any, /, axis: int | None = 0, dtype: Any = None) -> Any:
 concatenate = concat
 
 
-def stack(arrays: Any, /, axis: int = 0, dtype: Any = None) -> Any:
+def stack(arrays: Any, axis: int = 0, dtype: Any = None) -> Any:
     """Arrays of one shape joined along a new axis, in their promoted dtype."""
     parts = _parts("stack", arrays, dtype)
     shapes = {type_of(x).shape for x in parts}
@@ -66,58 +66,58 @@ def stack(arrays: Any, /, axis: int = 0, dtype: Any = None) -> Any:
     return s.concatenate([expand_dims(x, axis) for x in parts], axis)
 
 
-def hstack(arrays: Any, /, dtype: Any = None) -> Any:
+def hstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays joined along axis 1, or axis 0 where they are 1-D."""
-    parts = [atleast_1d(x) for x in _parts("hstack", arrays, dtype)]
+    parts = [atleast_1d(x) for x in _parts("hstack", tup, dtype)]
     return concat(parts, 0 if type_of(parts[0]).ndim == 1 else 1)
 
 
-def vstack(arrays: Any, /, dtype: Any = None) -> Any:
+def vstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays, of at least two axes each (1-D ones are rows), joined along axis 0."""
-    return concat([atleast_2d(x) for x in _parts("vstack", arrays, dtype)], 0)
+    return concat([atleast_2d(x) for x in _parts("vstack", tup, dtype)], 0)
 
 
-def dstack(arrays: Any, /, dtype: Any = None) -> Any:
+def dstack(tup: Any, dtype: Any = None) -> Any:
     """Arrays, of at least three axes each, joined along axis 2."""
-    return concat([atleast_3d(x) for x in _parts("dstack", arrays, dtype)], 2)
+    return concat([atleast_3d(x) for x in _parts("dstack", tup, dtype)], 2)
 
 
-def column_stack(arrays: Any, /) -> Any:
+def column_stack(tup: Any) -> Any:
     """1-D arrays as the columns of a matrix; matrices are joined along axis 1."""
-    parts = _parts("column_stack", arrays)
+    parts = _parts("column_stack", tup)
     return concat([atleast_2d(x) if type_of(x).ndim > 1 else expand_dims(atleast_1d(x), 1) for x in parts], 1)
 
 
 # --- cutting --------------------------------------------------------------------------------------
 
 
-def split(x: Any, sections: Any, /, axis: int = 0) -> list[Any]:
-    """`x` cut along an axis into equal `sections`, or at the given indices.
+def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """`ary` cut along an axis into equal `indices_or_sections`, or at the given indices.
 
     Raises: ShapeError where the axis does not divide into them: see `array_split`.
     """
-    x = as_operand(x)
-    n = type_of(x).shape[axis := canonical_axis("split", axis, type_of(x).ndim)]
-    if isinstance(sections, (int, np.integer)) and (sections <= 0 or n % sections):
+    ary = as_operand(ary)
+    n = type_of(ary).shape[axis := canonical_axis("split", axis, type_of(ary).ndim)]
+    if isinstance(indices_or_sections, (int, np.integer)) and (indices_or_sections <= 0 or n % indices_or_sections):
         raise ShapeError(
-            f"split: axis {axis} of size {n} does not divide into {sections} equal parts. Use array_split.{at(user_source())}"
+            f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts. Use array_split.{at(user_source())}"
         )
-    return array_split(x, sections, axis)
+    return array_split(ary, indices_or_sections, axis)
 
 
-def array_split(x: Any, sections: Any, /, axis: int = 0) -> list[Any]:
-    """`x` cut along an axis into `sections` whose sizes differ by 1 at most, the larger ones first, or at the given indices."""
-    x = as_operand(x)
-    n = type_of(x).shape[axis := canonical_axis("array_split", axis, type_of(x).ndim)]
-    if isinstance(sections, (int, np.integer)):
-        if sections <= 0:
-            raise ShapeError(f"array_split: expected at least one section, got {sections}.{at(user_source())}")
-        size, larger = divmod(n, int(sections))
-        cuts = [size * i + min(i, larger) for i in range(1, sections)]
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """`ary` cut along an axis: into a number of sections whose sizes differ by 1 at most, larger ones first, or at indices."""
+    ary = as_operand(ary)
+    n = type_of(ary).shape[axis := canonical_axis("array_split", axis, type_of(ary).ndim)]
+    if isinstance(indices_or_sections, (int, np.integer)):
+        if indices_or_sections <= 0:
+            raise ShapeError(f"array_split: expected at least one section, got {indices_or_sections}.{at(user_source())}")
+        size, larger = divmod(n, int(indices_or_sections))
+        cuts = [size * i + min(i, larger) for i in range(1, indices_or_sections)]
     else:
-        cuts = [min(max(c.__index__() + n * (c < 0), 0), n) for c in sections]
+        cuts = [min(max(c.__index__() + n * (c < 0), 0), n) for c in indices_or_sections]
     edges = [0, *cuts, n]
-    return [asarray(s.slice_axis(x, axis, a, max(a, b))) for a, b in itertools.pairwise(edges)]
+    return [asarray(s.slice_axis(ary, axis, a, max(a, b))) for a, b in itertools.pairwise(edges)]
 
 
 def unstack(x: Any, /, axis: int = 0) -> tuple[Any, ...]:
@@ -137,20 +137,20 @@ def unstack(x: Any, /, axis: int = 0) -> tuple[Any, ...]:
 # --- repeating ------------------------------------------------------------------------------------
 
 
-def tile(x: Any, repetitions: Any, /) -> Any:
-    """`x` repeated whole, `repetitions` times along each axis."""
-    x = as_operand(x)
-    counts = as_shape("tile", repetitions)
-    shape = type_of(x).shape
+def tile(A: Any, reps: Any) -> Any:
+    """`A` repeated whole, `reps` times along each axis."""
+    A = as_operand(A)
+    counts = as_shape("tile", reps)
+    shape = type_of(A).shape
     rank = max(len(counts), len(shape))
     counts, shape = (1,) * (rank - len(counts)) + counts, (1,) * (rank - len(shape)) + shape
     wide = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
-    y = s.broadcast(s.reshape(x, shape), wide, tuple(range(1, 2 * rank, 2)))
+    y = s.broadcast(s.reshape(A, shape), wide, tuple(range(1, 2 * rank, 2)))
     return asarray(s.reshape(y, tuple(c * n for c, n in zip(counts, shape, strict=True))))
 
 
-def repeat(x: Any, repeats: Any, /, axis: int | None = None, *, total_repeat_length: int | None = None) -> Any:
-    """`x` with each element repeated along an axis, or flattened when it is None.
+def repeat(a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Any:
+    """`a` with each element repeated along an axis, or flattened when it is None.
 
     Args:
         repeats: how often: an integer, or integers for each element, which must be known, unless
@@ -162,10 +162,10 @@ def repeat(x: Any, repeats: Any, /, axis: int | None = None, *, total_repeat_len
         >>> repeat([1, 2, 3], [2, 0, 1]).tolist()
         [1, 1, 3]
     """
-    x = as_operand(x)
+    a = as_operand(a)
     if axis is None:
-        x, axis = ravel(x), 0
-    shape = type_of(x).shape
+        a, axis = ravel(a), 0
+    shape = type_of(a).shape
     axis = canonical_axis("repeat", axis, len(shape))
     n = shape[axis]
     counts = as_operand(repeats, "repeat: repeats")
@@ -187,14 +187,14 @@ def repeat(x: Any, repeats: Any, /, axis: int | None = None, *, total_repeat_len
         assert value is not None
         if value.size == 1:
             k = int(value.reshape(()))
-            y = s.broadcast(x, (*shape[: axis + 1], k, *shape[axis + 1 :]), tuple(i + (i > axis) for i in range(len(shape))))
+            y = s.broadcast(a, (*shape[: axis + 1], k, *shape[axis + 1 :]), tuple(i + (i > axis) for i in range(len(shape))))
             return asarray(s.reshape(y, (*shape[:axis], n * k, *shape[axis + 1 :])))
-        source: Any = np.repeat(np.arange(n, dtype=np.int32), value)
+        source: Any = np.repeat(np.arange(n, dtype=np.int32), value.astype(np.int64))  # uint64 too, which NumPy does not take
     else:
         source = _sources(counts, n, total_repeat_length)
-    y = ix.gather(x, s.reshape(source, (type_of(source).size, 1)), axes=(axis,), mode="clip") if type_of(source).size else None
+    y = ix.gather(a, s.reshape(source, (type_of(source).size, 1)), axes=(axis,), mode="clip") if type_of(source).size else None
     if y is None:
-        return asarray(s.slice_axis(x, axis, 0, 0))
+        return asarray(s.slice_axis(a, axis, 0, 0))
     order = [*range(1, axis + 1), 0, *range(axis + 1, len(shape))]
     return s.transpose(y, tuple(order))
 
@@ -209,28 +209,28 @@ def _sources(counts: Any, n: int, total: int) -> Any:
     return e.min(r.cumsum(marks, 0), np.int32(max(n - 1, 0)))
 
 
-def roll(x: Any, /, shift: Any, axis: Any = None) -> Any:
-    """`x` shifted cyclically along axes, or flattened when `axis` is None; `shift` is an int, or one for each axis.
+def roll(a: Any, shift: Any, axis: Any = None) -> Any:
+    """`a` shifted cyclically along axes, or flattened when `axis` is None; `shift` is an int, or one for each axis.
 
     Example:
         >>> roll([1, 2, 3, 4], 1).tolist()
         [4, 1, 2, 3]
     """
-    x = as_operand(x)
-    shape = type_of(x).shape
+    a = as_operand(a)
+    shape = type_of(a).shape
     if axis is None:
         amount = sum(shift) if isinstance(shift, (tuple, list)) else shift
-        return asarray(s.reshape(_rolled(ravel(x), amount, 0), shape))
+        return asarray(s.reshape(_rolled(ravel(a), amount, 0), shape))
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = tuple(canonical_axes("roll", a, len(shape))[0] for a in axes)
+    axes = tuple(canonical_axes("roll", i, len(shape))[0] for i in axes)
     shifts = tuple(shift) if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
     if len(axes) == 1 and len(shifts) > 1:
         axes = axes * len(shifts)
     if len(shifts) != len(axes):
         raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes.{at(user_source())}")
-    for a, amount in zip(axes, shifts, strict=True):
-        x = _rolled(x, amount, a)
-    return asarray(x)
+    for i, amount in zip(axes, shifts, strict=True):
+        a = _rolled(a, amount, i)
+    return asarray(a)
 
 
 def _rolled(x: Any, shift: Any, axis: int) -> Any:

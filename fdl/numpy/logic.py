@@ -20,7 +20,8 @@ from .ufuncs import define, real_only
 
 
 def _comparison(name: str, function: Callable[..., Any], exact: Callable[[int, int], bool], text: str) -> Callable[..., Any]:
-    """The comparison `name`. A Python integer that the other operand's integer type does not hold is compared exactly."""
+    """The comparison `name`. A Python integer that the other operand's integer type does not hold is compared exactly; so is a weak
+    array, which stands for one in a function that is traced."""
     plain = define(name, function, text, 2)
 
     def comparison(x1: Any, x2: Any, /) -> Any:
@@ -28,11 +29,28 @@ def _comparison(name: str, function: Callable[..., Any], exact: Callable[[int, i
             return _all(x1, exact(0, x2))  # 0 stands for any element: all lie on the same side
         if type(x1) is int and _beyond(x1, x2):
             return _all(x2, exact(x1, 0))
+        if isinstance(x1, ArrayBase) and isinstance(x2, ArrayBase):
+            a, b = x1.type, x2.type
+            if a.weak != b.weak and a.dtype != b.dtype and a.dtype.kind in "iu" and b.dtype.kind in "iu":
+                return _exactly(name, function, exact, x1, x2)
         return plain(x1, x2)
 
     comparison.__name__ = comparison.__qualname__ = name
     comparison.__doc__ = plain.__doc__
     return comparison
+
+
+def _exactly(name: str, function: Callable[..., Any], exact: Callable[[int, int], bool], x1: Any, x2: Any) -> Any:
+    """The comparison of integers of two types, in one that holds both; there is none for uint64 and a signed one."""
+    x1, x2 = broadcast_operands(name, x1, x2)
+    a, b = type_of(x1).dtype, type_of(x2).dtype
+    both = dtypes.promote((a, False), (b, False))[0]
+    if dtypes.is_int(both):
+        return function(to_dtype(x1, both), to_dtype(x2, both))
+    alike = function(to_dtype(x1, dtypes.uint64), to_dtype(x2, dtypes.uint64))
+    signed, sides = (x1, exact(-1, 0)) if dtypes.is_signed(a) else (x2, exact(0, -1))
+    below = e.lt(signed, like(0, signed))
+    return logical_or(below, alike) if sides else logical_and(logical_not(below), alike)
 
 
 def _beyond(n: int, x: Any) -> bool:
@@ -57,17 +75,17 @@ def as_bool(x: Any) -> Any:
     return to_dtype(as_operand(x), dtypes.bool_)
 
 
-def logical_and(x1: Any, x2: Any, /) -> Any:
+def logical_and(x1: Any, x2: Any) -> Any:
     """Whether `x1` and `x2` are both true, elementwise."""
     return e.logical_and(*broadcast_operands("logical_and", as_bool(x1), as_bool(x2)))
 
 
-def logical_or(x1: Any, x2: Any, /) -> Any:
+def logical_or(x1: Any, x2: Any) -> Any:
     """Whether `x1` or `x2` is true, elementwise."""
     return e.logical_or(*broadcast_operands("logical_or", as_bool(x1), as_bool(x2)))
 
 
-def logical_xor(x1: Any, x2: Any, /) -> Any:
+def logical_xor(x1: Any, x2: Any) -> Any:
     """Whether exactly one of `x1` and `x2` is true, elementwise."""
     return e.logical_xor(*broadcast_operands("logical_xor", as_bool(x1), as_bool(x2)))
 
@@ -132,14 +150,14 @@ def isneginf(x: Any, /) -> Any:
 # --- equality of arrays ---------------------------------------------------------------------------
 
 
-def isclose(x1: Any, x2: Any, /, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """Whether |x1 - x2| <= atol + rtol |x2|, elementwise; infinities are close to themselves only, NaNs if `equal_nan`.
+def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol |b|, elementwise; infinities are close to themselves only, NaNs if `equal_nan`.
 
     Example:
         >>> isclose([1.0, 2.0], [1.000001, 2.1]).tolist()
         [True, False]
     """
-    a, b = promote_operands("isclose", x1, x2, inexact=True)
+    a, b = promote_operands("isclose", a, b, inexact=True)
     size = e.abs(b)
     low, relative = (to_dtype(as_operand(v), type_of(size).dtype) for v in (atol, rtol))
     bound = e.add(*broadcast_operands("isclose", low, e.mul(*broadcast_operands("isclose", relative, size))))
@@ -153,9 +171,9 @@ def _every(x: Any) -> Any:
     return r.reduce_and(x, tuple(range(type_of(x).ndim)))
 
 
-def allclose(x1: Any, x2: Any, /, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
-    """Whether all elements of `x1` and `x2` are close: see `isclose`."""
-    return _every(isclose(x1, x2, rtol, atol, equal_nan))
+def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Any:
+    """Whether all elements of `a` and `b` are close: see `isclose`."""
+    return _every(isclose(a, b, rtol, atol, equal_nan))
 
 
 def _same_elements(name: str, x1: Any, x2: Any, equal_nan: bool) -> Any:
@@ -166,21 +184,21 @@ def _same_elements(name: str, x1: Any, x2: Any, equal_nan: bool) -> Any:
     return _every(out)
 
 
-def array_equal(x1: Any, x2: Any, /, equal_nan: bool = False) -> Any:
-    """Whether `x1` and `x2` have the same shape and equal elements."""
-    if type_of(as_operand(x1)).shape != type_of(as_operand(x2)).shape:
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    """Whether `a1` and `a2` have the same shape and equal elements."""
+    if type_of(as_operand(a1)).shape != type_of(as_operand(a2)).shape:
         return asarray(False)
-    return _same_elements("array_equal", x1, x2, equal_nan)
+    return _same_elements("array_equal", a1, a2, equal_nan)
 
 
-def array_equiv(x1: Any, x2: Any, /) -> Any:
-    """Whether `x1` and `x2` broadcast to one shape and have equal elements there."""
-    shapes = [type_of(as_operand(x)).shape for x in (x1, x2)]
+def array_equiv(a1: Any, a2: Any) -> Any:
+    """Whether `a1` and `a2` broadcast to one shape and have equal elements there."""
+    shapes = [type_of(as_operand(x)).shape for x in (a1, a2)]
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:
         return asarray(False)
-    return _same_elements("array_equiv", x1, x2, False)
+    return _same_elements("array_equiv", a1, a2, False)
 
 
 __all__ = [

@@ -59,7 +59,7 @@ def _astype(self: Any, dtype: Any, copy: bool = False, device: Any = None) -> An
 
 def _reshape(self: Any, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     """This array in another shape, given as a tuple or as ints."""
-    return shapes.reshape(self, *shape, order=order, copy=copy)
+    return shapes.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
 def _transpose(self: Any, *axes: Any) -> Any:

@@ -13,8 +13,7 @@ from fdl.tracer.ops import shape as s
 
 from . import reductions as r
 from .cumulative import cumprod, cumsum
-from .indexing import no_out
-from .promote import as_operand, canonical_axes, canonical_axis
+from .promote import as_operand, canonical_axes, canonical_axis, no_out
 from .static import is_nan, no_nan, scalar
 
 
@@ -53,7 +52,7 @@ def nansum(
         3.0
     """
     no_out("nansum", out)
-    return r.sum(_without(a, 0.0)[0], axis, dtype, keepdims, initial=initial, where=where)
+    return r.sum(_without(a, 0.0)[0], axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 def nanprod(
@@ -67,7 +66,7 @@ def nanprod(
 ) -> Any:
     """The product of the elements that are not NaN; 1 of none."""
     no_out("nanprod", out)
-    return r.prod(_without(a, 1.0)[0], axis, dtype, keepdims, initial=initial, where=where)
+    return r.prod(_without(a, 1.0)[0], axis, dtype, keepdims=keepdims, initial=initial, where=where)
 
 
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:
@@ -86,7 +85,7 @@ def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepd
     """The mean of the elements that are not NaN; NaN of none."""
     no_out("nanmean", out)
     x, valid = _without(a, 0.0)
-    return r.mean(x, axis, dtype, keepdims, where=_and(valid, where))
+    return r.mean(x, axis, dtype, keepdims=keepdims, where=_and(valid, where))
 
 
 def nanvar(
@@ -97,12 +96,13 @@ def nanvar(
     ddof: float = 0,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
     *,
     correction: float | None = None,
 ) -> Any:
     """The variance of the elements that are not NaN; NaN where there are not more than the correction."""
     no_out("nanvar", out)
-    return _spread("var", a, axis, dtype, ddof, keepdims, where, correction)
+    return _spread("var", a, axis, dtype, keepdims, where, mean, ddof if correction is None else correction)
 
 
 def nanstd(
@@ -113,24 +113,19 @@ def nanstd(
     ddof: float = 0,
     keepdims: bool = False,
     where: Any = None,
+    mean: Any = None,
     *,
     correction: float | None = None,
 ) -> Any:
     """The standard deviation of the elements that are not NaN: the square root of `nanvar`."""
     no_out("nanstd", out)
-    return _spread("std", a, axis, dtype, ddof, keepdims, where, correction)
+    return _spread("std", a, axis, dtype, keepdims, where, mean, ddof if correction is None else correction)
 
 
-def _spread(name: str, a: Any, axis: Any, dtype: Any, ddof: float, keepdims: bool, where: Any, correction: float | None) -> Any:
+def _spread(name: str, a: Any, axis: Any, dtype: Any, keepdims: bool, where: Any, mean: Any, less: float) -> Any:
     function = r.var if name == "var" else r.std
     x, valid = _without(a, 0.0)
-    valid = _and(valid, where)
-    y = function(x, axis, dtype, ddof, keepdims, where=valid, correction=correction)
-    if valid is None:
-        return y
-    less = ddof if correction is None else correction
-    enough = e.gt(r.sum(valid, axis, np.float32, keepdims), np.float32(less))
-    return e.select(enough, y, scalar(y, np.nan))
+    return function(x, axis, dtype, keepdims=keepdims, where=_and(valid, where), mean=mean, correction=less)
 
 
 def nanmax(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Any:
@@ -148,10 +143,10 @@ def nanmin(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, i
 def _extremum(name: str, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     function = r.max if name == "max" else r.min
     x, valid = _without(a, -np.inf if name == "max" else np.inf)
-    y = function(x, axis, keepdims, initial=initial, where=where)
+    y = function(x, axis, keepdims=keepdims, initial=initial, where=where)
     if valid is None or initial is not None:
         return y
-    return e.select(r.any(valid, axis, keepdims, where=where), y, scalar(y, np.nan))
+    return e.select(r.any(valid, axis, keepdims=keepdims, where=where), y, scalar(y, np.nan))
 
 
 def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool = False) -> Any:
@@ -170,16 +165,16 @@ def _argument(name: str, a: Any, axis: int | None, keepdims: bool) -> Any:
     x, valid = _without(a, -np.inf if name == "max" else np.inf)
     function = r.argmax if name == "max" else r.argmin
     if valid is None:
-        return function(x, axis, keepdims)
+        return function(x, axis, keepdims=keepdims)
     # An infinity of the wrong sign may stand beside the NaN that it stands for: the first that is no NaN is meant.
     t = type_of(x)
     flat_axis = 0 if axis is None else canonical_axis(f"nanarg{name}", axis, t.ndim)
     if axis is None:
         x, valid = s.reshape(x, (t.size,)), s.reshape(valid, (t.size,))
-    extremum = (r.max if name == "max" else r.min)(x, flat_axis, True)
+    extremum = (r.max if name == "max" else r.min)(x, flat_axis, keepdims=True)
     best = e.logical_and(valid, e.eq(x, r.broadcast_to(extremum, type_of(x).shape)))
-    y = r.argmax(e.convert(best, dtypes.uint8), flat_axis, keepdims)
-    y = e.select(r.any(valid, flat_axis, keepdims), y, scalar(y, -1))
+    y = r.argmax(e.convert(best, dtypes.uint8), flat_axis, keepdims=keepdims)
+    y = e.select(r.any(valid, flat_axis, keepdims=keepdims), y, scalar(y, -1))
     if axis is None and keepdims:
         y = s.reshape(y, (1,) * len(canonical_axes(f"nanarg{name}", None, t.ndim)))
     return y

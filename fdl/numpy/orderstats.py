@@ -22,8 +22,8 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.reduce import cumsum, reduce_sum
 from fdl.tracer.trace import Tracer
 
-from .indexing import getitem, no_out
-from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, promote_operands, to_dtype
+from .indexing import getitem
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, no_out, promote_operands, to_dtype
 from .sorting import sort
 from .static import axis_of, index_dtype, is_nan, known, no_nan, pick, scalar
 from .ufuncs import add, floor

@@ -19,7 +19,16 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.reduce import reduce_sum
 
 from .complexes import conj
-from .promote import as_operand, broadcast_shapes, broadcast_to, canonical_axes, canonical_axis, promote_operands, to_dtype
+from .promote import (
+    as_operand,
+    broadcast_shapes,
+    broadcast_to,
+    canonical_axes,
+    canonical_axis,
+    no_out,
+    promote_operands,
+    to_dtype,
+)
 from .shapes import moveaxis
 from .ufuncs import multiply
 
@@ -36,7 +45,7 @@ def _operands(name: str, x: Any, y: Any, preferred: Any) -> tuple[list[Any], Cal
     return [to_dtype(v, dtypes.int32) for v in xs], lambda product: e.ne(product, np.zeros((), np.int32))
 
 
-def matmul(x: Any, y: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The matrix product over the last two axes; leading axes broadcast; a 1-D operand is a row (left) or column (right).
 
     Args:
@@ -45,17 +54,19 @@ def matmul(x: Any, y: Any, *, precision: Any = None, preferred_element_type: Any
 
     Raises: ShapeError when the inner sizes differ, or an operand is 0-d.
     """
-    (x, y), restored = _operands("matmul", x, y, preferred_element_type)
-    a, b = type_of(x).shape, type_of(y).shape
-    if not a or not b:
-        raise ShapeError(f"matmul: operands of shapes {a} and {b}: a scalar has no matrix product. Use *.{at(user_source())}")
-    inner = b[-2] if len(b) > 1 else b[0]
-    if a[-1] != inner:
+    (a, b), restored = _operands("matmul", a, b, preferred_element_type)
+    left, right = type_of(a).shape, type_of(b).shape
+    if not left or not right:
         raise ShapeError(
-            f"matmul: inner sizes differ: left {a} has {a[-1]} columns, right {b} has {inner} rows. "
+            f"matmul: operands of shapes {left} and {right}: a scalar has no matrix product. Use *.{at(user_source())}"
+        )
+    inner = right[-2] if len(right) > 1 else right[0]
+    if left[-1] != inner:
+        raise ShapeError(
+            f"matmul: inner sizes differ: left {left} has {left[-1]} columns, right {right} has {inner} rows. "
             f"Transpose one operand?{at(user_source())}"
         )
-    return restored(_matmul(x, y, a, b))
+    return restored(_matmul(a, b, left, right))
 
 
 def _matmul(x: Any, y: Any, a: tuple[int, ...], b: tuple[int, ...]) -> Any:
@@ -74,22 +85,22 @@ def _matmul(x: Any, y: Any, a: tuple[int, ...], b: tuple[int, ...]) -> Any:
     return contract.dot_general(x, y, ((n + 1,), (n,)), (tuple(range(n)), tuple(range(n))))
 
 
-def dot(x: Any, y: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
-    """NumPy's dot: the sum over the last axis of `x` and the last but one of `y`; plain product with a scalar."""
-    (x, y), restored = _operands("dot", x, y, preferred_element_type)
-    a, b = type_of(x).shape, type_of(y).shape
-    if not a or not b:
-        return restored(multiply(x, y))
-    return restored(_tensordot("dot", x, y, ((len(a) - 1,), (max(len(b) - 2, 0),))))
+def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+    """NumPy's dot: the sum over the last axis of `a` and the last but one of `b`; plain product with a scalar."""
+    (a, b), restored = _operands("dot", a, b, preferred_element_type)
+    left, right = type_of(a).shape, type_of(b).shape
+    if not left or not right:
+        return restored(multiply(a, b))
+    return restored(_tensordot("dot", a, b, ((len(left) - 1,), (max(len(right) - 2, 0),))))
 
 
-def vdot(x: Any, y: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products of all elements of two arrays of one size, the first conjugated."""
-    x, y = as_operand(x), as_operand(y)
-    if type_of(x).size != type_of(y).size:
-        raise ShapeError(f"vdot: {type_of(x).shape} and {type_of(y).shape} differ in size.{at(user_source())}")
-    x, y = (s.reshape(v, (type_of(v).size,)) for v in (x, y))
-    return dot(_conj(x), y, preferred_element_type=preferred_element_type)
+    a, b = as_operand(a), as_operand(b)
+    if type_of(a).size != type_of(b).size:
+        raise ShapeError(f"vdot: {type_of(a).shape} and {type_of(b).shape} differ in size.{at(user_source())}")
+    a, b = (s.reshape(v, (type_of(v).size,)) for v in (a, b))
+    return dot(_conj(a), b, preferred_element_type=preferred_element_type)
 
 
 def _conj(x: Any) -> Any:
@@ -139,38 +150,39 @@ def _with_vector(name: str, matrix: Any, vector: Any, axis: int) -> Any:
     return restored(contract.dot_general(matrix, vector, ((n + 2 - axis,), (n,)), (tuple(range(n)), tuple(range(n)))))
 
 
-def inner(x: Any, y: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
     """The sum of products over the last axes; plain product with a scalar."""
-    (x, y), restored = _operands("inner", x, y, preferred_element_type)
-    if not type_of(x).shape or not type_of(y).shape:
-        return restored(multiply(x, y))
-    return restored(_tensordot("inner", x, y, ((-1,), (-1,))))
+    (a, b), restored = _operands("inner", a, b, preferred_element_type)
+    if not type_of(a).shape or not type_of(b).shape:
+        return restored(multiply(a, b))
+    return restored(_tensordot("inner", a, b, ((-1,), (-1,))))
 
 
-def outer(x: Any, y: Any, out: None = None) -> Any:
+def outer(a: Any, b: Any, out: None = None) -> Any:
     """All products of the elements of two flattened arrays: shape (x.size, y.size)."""
-    x, y = promote_operands("outer", x, y, broadcast=False)
-    n, m = type_of(x).size, type_of(y).size
-    column, row = s.reshape(x, (n, 1)), s.reshape(y, (1, m))
+    no_out("outer", out)
+    a, b = promote_operands("outer", a, b, broadcast=False)
+    n, m = type_of(a).size, type_of(b).size
+    column, row = s.reshape(a, (n, 1)), s.reshape(b, (1, m))
     return multiply(broadcast_to(column, (n, m)), broadcast_to(row, (n, m)))
 
 
-def tensordot(x: Any, y: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
-    """The sum of products over pairs of axes: `axes` is a count (last of `x`, first of `y`) or a pair of axes or sequences.
+def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None) -> Any:
+    """The sum of products over pairs of axes: `axes` is a count (last of `a`, first of `b`) or a pair of axes or sequences.
 
     Raises: ShapeError where the paired sizes differ, or there are not so many axes.
     """
-    (x, y), restored = _operands("tensordot", x, y, preferred_element_type)
-    ra, rb = type_of(x).ndim, type_of(y).ndim
+    (a, b), restored = _operands("tensordot", a, b, preferred_element_type)
+    ra, rb = type_of(a).ndim, type_of(b).ndim
     if isinstance(axes, (int, np.integer)):
         if not 0 <= axes <= min(ra, rb):
             raise ShapeError(
-                f"tensordot: axes={axes} for operands of shapes {type_of(x).shape} and {type_of(y).shape}: "
+                f"tensordot: axes={axes} for operands of shapes {type_of(a).shape} and {type_of(b).shape}: "
                 f"expected 0 to {min(ra, rb)}.{at(user_source())}"
             )
-        return restored(_tensordot("tensordot", x, y, (tuple(range(ra - int(axes), ra)), tuple(range(int(axes))))))
-    left, right = ((a,) if isinstance(a, (int, np.integer)) else tuple(a) for a in axes)
-    return restored(_tensordot("tensordot", x, y, (left, right)))
+        return restored(_tensordot("tensordot", a, b, (tuple(range(ra - int(axes), ra)), tuple(range(int(axes))))))
+    left, right = ((part,) if isinstance(part, (int, np.integer)) else tuple(part) for part in axes)
+    return restored(_tensordot("tensordot", a, b, (left, right)))
 
 
 def _tensordot(name: str, x: Any, y: Any, axes: Axes) -> Any:
@@ -184,84 +196,85 @@ def _tensordot(name: str, x: Any, y: Any, axes: Axes) -> Any:
     return contract.dot_general(x, y, (left, right))
 
 
-def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
     """The cross products of vectors of 3 (or 2) elements; of two vectors of 2, the one element across: a scalar.
 
     Args:
-        axisa, axisb, axisc: the axes of the vectors in `x`, in `y`, and in the result; `axis` sets all three.
+        axisa, axisb, axisc: the axes of the vectors in `a`, in `b`, and in the result; `axis` sets all three.
 
     Example:
         >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])).tolist()
         [0.0, 0.0, 1.0]
     """
     axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis, axis, axis)
-    x, y = promote_operands("cross", x, y, broadcast=False)
-    x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
-    n, m = type_of(x).shape[-1], type_of(y).shape[-1]
+    a, b = promote_operands("cross", a, b, broadcast=False)
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    n, m = type_of(a).shape[-1], type_of(b).shape[-1]
     if n not in (2, 3) or m not in (2, 3):
         raise ShapeError(f"cross: vectors of {n} and {m} elements: expected 2 or 3.{at(user_source())}")
-    lead = broadcast_shapes("cross", type_of(x).shape[:-1], type_of(y).shape[:-1])
-    a = [s.reshape(s.slice_axis(v, len(lead), i, i + 1), lead) for v in (broadcast_to(x, (*lead, n)),) for i in range(n)]
-    b = [s.reshape(s.slice_axis(v, len(lead), i, i + 1), lead) for v in (broadcast_to(y, (*lead, m)),) for i in range(m)]
-    last = e.sub(e.mul(a[0], b[1]), e.mul(a[1], b[0]))
+    lead = broadcast_shapes("cross", type_of(a).shape[:-1], type_of(b).shape[:-1])
+    u = [s.reshape(s.slice_axis(v, len(lead), i, i + 1), lead) for v in (broadcast_to(a, (*lead, n)),) for i in range(n)]
+    w = [s.reshape(s.slice_axis(v, len(lead), i, i + 1), lead) for v in (broadcast_to(b, (*lead, m)),) for i in range(m)]
+    last = e.sub(e.mul(u[0], w[1]), e.mul(u[1], w[0]))
     if n == m == 2:
         return last
     if n == 2:
-        parts = [e.mul(a[1], b[2]), e.neg(e.mul(a[0], b[2])), last]
+        parts = [e.mul(u[1], w[2]), e.neg(e.mul(u[0], w[2])), last]
     elif m == 2:
-        parts = [e.neg(e.mul(a[2], b[1])), e.mul(a[2], b[0]), last]
+        parts = [e.neg(e.mul(u[2], w[1])), e.mul(u[2], w[0]), last]
     else:
-        parts = [e.sub(e.mul(a[1], b[2]), e.mul(a[2], b[1])), e.sub(e.mul(a[2], b[0]), e.mul(a[0], b[2])), last]
+        parts = [e.sub(e.mul(u[1], w[2]), e.mul(u[2], w[1])), e.sub(e.mul(u[2], w[0]), e.mul(u[0], w[2])), last]
     return moveaxis(s.concatenate([s.reshape(p, (*lead, 1)) for p in parts], len(lead)), -1, axisc)
 
 
-def kron(x: Any, y: Any) -> Any:
-    """The Kronecker product: `y` times each element of `x`, laid out where the element is.
+def kron(a: Any, b: Any) -> Any:
+    """The Kronecker product: `b` times each element of `a`, laid out where the element is.
 
     Example:
         >>> kron(np.array([1.0, 10.0]), np.array([1.0, 2.0])).tolist()
         [1.0, 2.0, 10.0, 20.0]
     """
-    x, y = promote_operands("kron", x, y, broadcast=False)
-    a, b = type_of(x).shape, type_of(y).shape
-    rank = max(len(a), len(b))
-    a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
-    wide = tuple(n for pair in zip(a, b, strict=True) for n in pair)
-    left = s.reshape(x, tuple(n for m in a for n in (m, 1)))
-    right = s.reshape(y, tuple(n for m in b for n in (1, m)))
-    y = multiply(broadcast_to(left, wide), broadcast_to(right, wide))
-    return s.reshape(y, tuple(n * m for n, m in zip(a, b, strict=True)))
+    a, b = promote_operands("kron", a, b, broadcast=False)
+    left, right = type_of(a).shape, type_of(b).shape
+    rank = max(len(left), len(right))
+    left, right = (1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right
+    wide = tuple(n for pair in zip(left, right, strict=True) for n in pair)
+    each = s.reshape(a, tuple(n for m in left for n in (m, 1)))
+    whole = s.reshape(b, tuple(n for m in right for n in (1, m)))
+    product = multiply(broadcast_to(each, wide), broadcast_to(whole, wide))
+    return s.reshape(product, tuple(n * m for n, m in zip(left, right, strict=True)))
 
 
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Any:
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Any:
     """The sum of a diagonal: of the elements with equal indices (shifted by `offset`) along two axes. Small integers as in `sum`."""
-    x = diagonal(x, offset, axis1, axis2)
-    t = type_of(x)
+    no_out("trace", out)
+    a = diagonal(a, offset, axis1, axis2)
+    t = type_of(a)
     if dtype is not None:
-        x = to_dtype(x, dtypes.of(dtype))
+        a = to_dtype(a, dtypes.of(dtype))
     elif not dtypes.is_inexact(t.dtype) and (t.dtype == dtypes.bool_ or dtypes.bits(t.dtype) < 32):
-        x = to_dtype(x, dtypes.int32 if t.dtype == dtypes.bool_ or dtypes.is_signed(t.dtype) else dtypes.uint32)
-    return reduce_sum(x, (t.ndim - 1,))
+        a = to_dtype(a, dtypes.int32 if t.dtype == dtypes.bool_ or dtypes.is_signed(t.dtype) else dtypes.uint32)
+    return reduce_sum(a, (t.ndim - 1,))
 
 
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The elements of `x` at (i, i + offset) along two axes, as a last axis.
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The elements of `a` at (i, i + offset) along two axes, as a last axis.
 
     Example:
         >>> diagonal(np.arange(6.0).reshape(2, 3), 1).tolist()
         [1.0, 5.0]
     """
-    x = as_operand(x)
-    shape = type_of(x).shape
+    a = as_operand(a)
+    shape = type_of(a).shape
     if len(shape) < 2:
         raise ShapeError(f"diagonal: expected at least 2 axes, got shape {shape}.{at(user_source())}")
     i, j = canonical_axes("diagonal", (axis1, axis2), len(shape))
-    rest = [a for a in range(len(shape)) if a not in (i, j)]
-    lead = tuple(shape[a] for a in rest)
+    rest = [k for k in range(len(shape)) if k not in (i, j)]
+    lead = tuple(shape[k] for k in rest)
     rows, columns = shape[i], shape[j]
     low = max(-offset, 0)  # the first row
     count = max(min(rows - low, columns - max(offset, 0)), 0)
-    flat = s.reshape(s.transpose(x, (*rest, i, j)), (*lead, rows * columns))
+    flat = s.reshape(s.transpose(a, (*rest, i, j)), (*lead, rows * columns))
     start = low * columns + max(offset, 0)
     if count == 0:
         return s.slice_axis(flat, len(rest), 0, 0)

@@ -9,11 +9,11 @@ import numpy as np
 
 from fdl.tracer import dtypes
 from fdl.tracer.array import Array, ArrayBase, own
-from fdl.tracer.errors import ConcretizationError, DTypeError, ShapeError, at, user_source
+from fdl.tracer.errors import AxisError, ConcretizationError, DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.ops import shape as s
-from fdl.tracer.trace import Tracer, check_array
+from fdl.tracer.trace import Narrowed, Tracer, check_array, narrow
 
 
 def as_operand(x: Any, what: str = "") -> Any:
@@ -46,12 +46,13 @@ def from_sequence(x: Any, what: str = "", wide: bool = False) -> Any:
 
     `wide` keeps Python numbers in 64 bits, for a conversion that follows.
     """
-    if any(isinstance(v, Tracer) for v in _flat(x)):
+    leaves = _flat(x)
+    if any(isinstance(v, Tracer) for v in leaves):
         parts = [as_operand(v) for v in x]
         parts = promote_operands(what or "array", *parts, broadcast=False)
         return s.concatenate([s.reshape(p, (1, *type_of(p).shape)) for p in parts], 0)
     try:
-        y = np.array(_plain(x))
+        y = _unsigned(x, leaves, np.array(_plain(x)))
     except ValueError:
         raise ShapeError(
             f"{what or 'array'} is a ragged nested sequence: {_ragged(x, '')}. Pad what is shorter, or keep a list of arrays."
@@ -60,18 +61,24 @@ def from_sequence(x: Any, what: str = "", wide: bool = False) -> Any:
     if y.dtype not in dtypes.SHORT:
         _check_elements(x, what or "the sequence")
         check_array(y, what or "the sequence")
-    strong = [v for v in _flat(x) if isinstance(v, (ArrayBase, np.ndarray, np.generic))]
-    if strong:  # Python numbers among arrays adapt to them
-        kind = {"f": dtypes.DEFAULT_FLOAT, "i": dtypes.DEFAULT_INT, "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype)
-        known = [(type_of(v).dtype, type_of(v).weak) for v in (as_operand(v, what) for v in strong)]
-        wanted = dtypes.promote(*known, (kind, kind != dtypes.bool_))[0]
+    if wide:
+        return y
+    if any(isinstance(v, (ArrayBase, np.ndarray, np.generic)) for v in leaves):  # Python numbers among arrays adapt to them
+        types = (type_of(as_operand(v, what)) for v in leaves)
+        wanted = dtypes.promote(*{(t.dtype, t.weak) for t in types})[0]
+        check_range(what or "array", [v for v in leaves if type(v) is int], wanted)
         return y if y.dtype == wanted else y.astype(wanted)
     # Python numbers alone take the default dtypes.
-    return (
-        y
-        if wide
-        else y.astype({"f": dtypes.DEFAULT_FLOAT, "i": _int_for(y), "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype))
-    )
+    with np.errstate(over="ignore"):  # what is beyond float32 is an infinity
+        return y.astype({"f": dtypes.DEFAULT_FLOAT, "i": _int_for(y), "c": dtypes.DEFAULT_COMPLEX}.get(y.dtype.kind, y.dtype))
+
+
+def _unsigned(x: Any, leaves: list[Any], y: np.ndarray) -> np.ndarray:
+    """`y`, NumPy's array of the nested sequence `x`; of integers that fit in uint64 alone, of which NumPy makes floats, that."""
+    if y.dtype != np.float64 or not all(isinstance(v, int) or (hasattr(v, "dtype") and v.dtype.kind in "iu") for v in leaves):
+        return y
+    whole = np.array(_plain(x), object)
+    return whole.astype(np.uint64) if y.size and whole.min() >= 0 else y
 
 
 def _check_elements(x: Any, what: str) -> None:
@@ -156,8 +163,9 @@ def promote_operands(
     Raises: ShapeError when the shapes do not broadcast; DTypeError for what is no array; OverflowError for a Python integer that the
     integer type does not hold.
     """
-    ops = [as_operand(x, f"{name}: operand {i}") for i, x in enumerate(operands)]
-    dtype, weak = result_dtype(*ops)
+    ops = [x if type(x) is Array else as_operand(x, f"{name}: operand {i}") for i, x in enumerate(operands)]
+    types = [type_of(x) for x in ops]
+    dtype, weak = dtypes.promote(*[(t.dtype, t.weak) for t in types])
     if inexact and not dtypes.is_inexact(dtype):
         dtype = dtypes.DEFAULT_FLOAT
     elif numeric and dtype == dtypes.bool_:
@@ -165,8 +173,15 @@ def promote_operands(
     if dtype.kind in "iu":
         for x in ops:
             check_range(name, x, dtype, wraps)
-    out = [to_dtype(x, dtype, weak and type_of(x).weak) for x in ops]
-    return broadcast_operands(name, *out) if broadcast else out
+    same = [
+        t.dtype == dtype and t.weak == (weak and t.weak) and not isinstance(x, _SCALARS)
+        for x, t in zip(ops, types, strict=True)
+    ]
+    out = [x if kept else to_dtype(x, dtype, weak and t.weak) for x, t, kept in zip(ops, types, same, strict=True)]
+    return broadcast_operands(name, *out) if broadcast and len({t.shape for t in types}) > 1 else out
+
+
+_SCALARS = (bool, int, float, complex, np.generic)
 
 
 def broadcast_operands(name: str, *operands: Any) -> list[Any]:
@@ -193,23 +208,23 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(out)
 
 
-def broadcast_to(x: Any, /, shape: Any) -> Any:
-    """`x` repeated to `shape`, by NumPy's rule.
+def broadcast_to(array: Any, shape: Any) -> Any:
+    """`array` repeated to `shape`, by NumPy's rule.
 
-    Raises: ShapeError where `x` does not broadcast to it.
+    Raises: ShapeError where `array` does not broadcast to it.
 
     Example:
         >>> broadcast_to([1, 2], (2, 2)).tolist()
         [[1, 2], [1, 2]]
     """
     target = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
-    x = as_operand(x, "broadcast_to")
-    given = type_of(x).shape
+    array = as_operand(array, "broadcast_to")
+    given = type_of(array).shape
     if given == target:
-        return x
+        return array
     if len(given) > len(target) or any(a not in (1, b) for a, b in zip(given[::-1], target[::-1], strict=False)):
         raise ShapeError(f"broadcast_to: shape {given} does not broadcast to {target}.{at(user_source())}")
-    return s.broadcast(x, target, tuple(range(len(target) - len(given), len(target))))
+    return s.broadcast(array, target, tuple(range(len(target) - len(given), len(target))))
 
 
 def check_device(name: str, device: Any) -> None:
@@ -227,14 +242,14 @@ def check_conversion(name: str, given: dtypes.DType, wanted: dtypes.DType) -> No
         )
 
 
-def asarray(x: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
-    """`x` as an array: an Array, or a tracer while tracing. NumPy arrays are copied, so that later writes do not show.
+def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None = None) -> Any:
+    """`a` as an array: an Array, or a tracer while tracing. NumPy arrays are copied, so that later writes do not show.
 
     Args:
-        x: an array, a scalar, a nested sequence of numbers, or an object with the buffer protocol, `__array__` or `__dlpack__`.
+        a: an array, a scalar, a nested sequence of numbers, or an object with the buffer protocol, `__array__` or `__dlpack__`.
         dtype: the dtype of the result; by default the array's own, float32 for Python floats, int32 for ints.
         device: "cpu" or None.
-        copy: True gives an array of its own memory; False raises where `x` is no fdl array of that dtype already.
+        copy: True gives an array of its own memory; False raises where `a` is no fdl array of that dtype already.
 
     Raises: ShapeError for a ragged sequence; DTypeError for what holds no numbers; ValueError where `copy` is False and one is needed.
 
@@ -243,35 +258,44 @@ def asarray(x: Any, /, dtype: Any = None, *, device: Any = None, copy: bool | No
         dtype('float32')
     """
     check_device("asarray", device)
-    if isinstance(x, (list, tuple)):
-        y = from_sequence(x, "asarray: the argument", dtype is not None)
+    if isinstance(a, (list, tuple)):
+        y = from_sequence(a, "asarray: the argument", dtype is not None)
     else:
-        y = as_operand(x, "asarray: the argument")
+        y = as_operand(a, "asarray: the argument")
     if dtype is not None:
         wanted = dtypes.of(dtype)
         check_conversion("asarray", type_of(y).dtype, wanted)
-        check_range("asarray", x, wanted)
+        check_range("asarray", a, wanted)
         y = to_dtype(y, wanted) if type_of(y).dtype != wanted or type_of(y).weak else y
-    if (copy is False and y is not x) or (copy is False and not isinstance(x, ArrayBase)):
+    if (copy is False and y is not a) or (copy is False and not isinstance(a, ArrayBase)):
         raise ValueError(
-            f"asarray: copy=False, but {type(x).__name__} needs a copy to become an array of dtype {type_of(y).dtype.name}: arrays are "
+            f"asarray: copy=False, but {type(a).__name__} needs a copy to become an array of dtype {type_of(y).dtype.name}: arrays are "
             f"immutable, and own their memory. Leave copy out.{at(user_source())}"
         )
     if isinstance(y, Tracer):
         return y
     out = own(y)
-    return Array(out.data.copy(), out.weak_type) if copy and out is x else out
+    return Array(out.data.copy(), out.weak_type) if copy and out is a else out
+
+
+def no_out(name: str, out: Any) -> None:
+    """Raises a DTypeError where a result array is given: arrays are immutable."""
+    if out is not None:
+        raise DTypeError(f"{name}: out= is not taken, since arrays are immutable. Use the result.{at(user_source())}")
 
 
 def canonical_axis(name: str, axis: int, ndim: int) -> int:
-    """`axis` counted from the front; raises a ShapeError when the array has no such axis."""
+    """`axis` counted from the front; raises an AxisError when the array has no such axis."""
     if isinstance(axis, Tracer):
         axis = known_size(name, axis, "the axis")
-    axis = int(axis)
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{name}: expected the axis as an integer, got {axis!r}.{at(user_source())}") from None
     if not -ndim <= axis < ndim:
         expected = f"expected {-ndim} to {ndim - 1}" if ndim else "a 0-d array has none"
         axes = f"{ndim} {'axis' if ndim == 1 else 'axes'}"
-        raise ShapeError(f"{name}: axis {axis} is out of range for an array with {axes}: {expected}.{at(user_source())}")
+        raise AxisError(f"{name}: axis {axis} is out of range for an array with {axes}: {expected}.{at(user_source())}")
     return axis % ndim
 
 
@@ -299,19 +323,28 @@ def known_size(name: str, n: Any, what: str = "a size") -> int:
 def check_range(name: str, x: Any, dtype: dtypes.DType, wraps: bool = False) -> None:
     """Raises an OverflowError where `x` is a Python integer, or a sequence of such, that the integer type `dtype` does not hold.
 
+    What is a Python integer only in the call of a function that is being traced is noted, for that call to be checked.
+
     Args:
         wraps: whether numbers of 32 bits wrap around in a narrower type, as the operands of bitwise logic do: `x & ~3`.
     """
-    if not dtypes.is_int(dtype) or type(x) not in (int, list, tuple):
+    if not dtypes.is_int(dtype) or not (type(x) in (int, list, tuple) or isinstance(x, Tracer)):
         return
     low, high = (int(n) for n in (np.iinfo(dtype).min, np.iinfo(dtype).max))
     least, most = (min(low, -(2**31)), max(high, 2**31 - 1)) if wraps else (low, high)
-    bad = next((n for n in (_flat(x) if type(x) is not int else (x,)) if type(n) is int and not least <= n <= most), None)
-    if bad is not None:
-        raise OverflowError(
-            f"{name}: the Python integer {bad} does not fit in {dtype.name}: expected {low} to {high}. Convert what has that dtype to "
-            f"a wider one, such as int64.{at(user_source())}"
-        )
+    for n in _flat(x) if isinstance(x, (list, tuple)) else (x,):
+        if type(n) is int and not least <= n <= most:
+            raise OverflowError(
+                f"{name}: the Python integer {n} does not fit in {dtype.name}: expected {low} to {high}. Convert what has that dtype to "
+                f"a wider one, such as int64.{at(user_source())}"
+            )
+        if isinstance(n, Tracer) and n.type.weak and n.type.dtype.kind in "iu" and _may_exceed(n.type.dtype, least, most):
+            narrow(n, Narrowed(dtype, least, most, name, user_source()))
+
+
+def _may_exceed(dtype: dtypes.DType, low: int, high: int) -> bool:
+    info = np.iinfo(dtype)
+    return int(info.min) < low or int(info.max) > high
 
 
 def zeros_of(t: Type) -> Any:

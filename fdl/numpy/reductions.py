@@ -30,6 +30,7 @@ from .promote import (
     canonical_axes,
     canonical_axis,
     like,
+    no_out,
     promote_operands,
     to_dtype,
 )
@@ -84,22 +85,40 @@ def _total(
 
 
 def sum(
-    x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+    promote_integers: bool = True,
 ) -> Any:
-    """The sum over the given axes. bool and small integers are summed in 32 bits.
+    """The sum over the given axes. bool and small integers are summed in 32 bits, or, without `promote_integers`, in their own.
 
     Example:
         >>> sum([[1, 2], [3, 4]], axis=0).tolist(), sum([1.0, 2.0], initial=10, where=[True, False]).item()
         ([4, 6], 11.0)
     """
-    return _total("sum", 0, u.add, x, axis, dtype, keepdims, initial, where)
+    no_out("sum", out)
+    dtype = type_of(as_operand(a)).dtype if dtype is None and not promote_integers else dtype
+    return _total("sum", 0, u.add, a, axis, dtype, keepdims, initial, where)
 
 
 def prod(
-    x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+    promote_integers: bool = True,
 ) -> Any:
-    """The product over the given axes. bool and small integers are multiplied in 32 bits."""
-    return _total("prod", 1, u.multiply, x, axis, dtype, keepdims, initial, where)
+    """The product over the given axes. bool and small integers are multiplied in 32 bits, or in their own: see `sum`."""
+    no_out("prod", out)
+    dtype = type_of(as_operand(a)).dtype if dtype is None and not promote_integers else dtype
+    return _total("prod", 1, u.multiply, a, axis, dtype, keepdims, initial, where)
 
 
 # --- extrema --------------------------------------------------------------------------------------
@@ -146,28 +165,31 @@ def _lexicographic(z: Any, axes: tuple[int, ...], low: bool) -> Any:
     return c.complex(e.select(nan, nothing, top), e.select(nan, nothing, side))
 
 
-def max(x: Any, /, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Any:
+def max(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Any:
     """The largest element over the given axes; NaN if there is one. Equal elements share the derivative.
 
     Raises: ShapeError over no elements, unless `initial` is given.
     """
-    return _extremum("max", x, axis, keepdims, initial, where)
+    no_out("max", out)
+    return _extremum("max", a, axis, keepdims, initial, where)
 
 
-def min(x: Any, /, axis: Any = None, keepdims: bool = False, *, initial: Any = None, where: Any = None) -> Any:
+def min(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Any:
     """The smallest element over the given axes; NaN if there is one. Equal elements share the derivative.
 
     Raises: ShapeError over no elements, unless `initial` is given.
     """
-    return _extremum("min", x, axis, keepdims, initial, where)
+    no_out("min", out)
+    return _extremum("min", a, axis, keepdims, initial, where)
 
 
 amax, amin = max, min
 
 
-def ptp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+def ptp(a: Any, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
     """The largest minus the smallest element over the given axes ("peak to peak")."""
-    return u.subtract(max(x, axis, keepdims), min(x, axis, keepdims))
+    no_out("ptp", out)
+    return u.subtract(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
 
 
 # --- extreme positions ----------------------------------------------------------------------------
@@ -186,14 +208,16 @@ def _arg(name: str, function: Callable[..., Any], x: Any, axis: int | None, keep
     return s.reshape(y, (*shape[:axis], 1, *shape[axis + 1 :])) if keepdims else y
 
 
-def argmax(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool = False) -> Any:
     """The index (int32) of the first largest element along `axis`, or of the flattened array; a NaN counts as largest."""
-    return _arg("argmax", r.argmax, x, axis, keepdims)
+    no_out("argmax", out)
+    return _arg("argmax", r.argmax, a, axis, keepdims)
 
 
-def argmin(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool = False) -> Any:
     """The index (int32) of the first smallest element along `axis`, or of the flattened array; a NaN counts as smallest."""
-    return _arg("argmin", r.argmin, x, axis, keepdims)
+    no_out("argmin", out)
+    return _arg("argmin", r.argmin, a, axis, keepdims)
 
 
 # --- truth ----------------------------------------------------------------------------------------
@@ -205,19 +229,21 @@ def _truth(name: str, x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
     return _reduce(r.reduce_and if name == "all" else r.reduce_or, x, axes, keepdims)
 
 
-def all(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+def all(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Any:
     """Whether all elements over the given axes are true (not 0); NaN is true."""
-    return _truth("all", x, axis, keepdims, where)
+    no_out("all", out)
+    return _truth("all", a, axis, keepdims, where)
 
 
-def any(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+def any(a: Any, axis: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Any:
     """Whether any element over the given axes is true (not 0); NaN is true."""
-    return _truth("any", x, axis, keepdims, where)
+    no_out("any", out)
+    return _truth("any", a, axis, keepdims, where)
 
 
-def count_nonzero(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+def count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The number (int32) of elements over the given axes that are not zero."""
-    return sum(logic.as_bool(x), axis, dtypes.DEFAULT_INT, keepdims)
+    return sum(logic.as_bool(a), axis, dtypes.DEFAULT_INT, keepdims=keepdims)
 
 
 # --- moments --------------------------------------------------------------------------------------
@@ -237,7 +263,7 @@ def _number(x: Any, axes: tuple[int, ...], keepdims: bool, where: Any) -> Any:
     if where is None:
         return float(math.prod(type_of(x).shape[a] for a in axes))
     mask = broadcast_to(logic.as_bool(where), type_of(x).shape)
-    return sum(mask, axes, dtypes.real_of(type_of(x).dtype), keepdims)
+    return sum(mask, axes, dtypes.real_of(type_of(x).dtype), keepdims=keepdims)
 
 
 def _mean(x: Any, axis: Any, keepdims: bool, where: Any) -> tuple[Any, Any, tuple[int, ...]]:
@@ -248,57 +274,68 @@ def _mean(x: Any, axis: Any, keepdims: bool, where: Any) -> tuple[Any, Any, tupl
     return x, u.divide(sum(x, axes, keepdims=keepdims, where=where), _number(x, axes, keepdims, where)), axes
 
 
-def mean(x: Any, /, axis: Any = None, dtype: Any = None, keepdims: bool = False, *, where: Any = None) -> Any:
+def mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Any:
     """The arithmetic mean over the given axes; integers give float32. NaN over no elements."""
-    x, own, weak = _averaged("mean", x, dtype)
-    return to_dtype(_mean(x, axis, keepdims, where)[1], own, weak)
+    no_out("mean", out)
+    a, own, weak = _averaged("mean", a, dtype)
+    return to_dtype(_mean(a, axis, keepdims, where)[1], own, weak)
 
 
 def var(
-    x: Any,
-    /,
+    a: Any,
     axis: Any = None,
     dtype: Any = None,
+    out: None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> Any:
     """The variance over the given axes, around their mean: the sum of |x - mean|² over n - `correction` (or `ddof`).
 
-    Integers give float32, complex numbers a real variance. NaN or infinite where n is not larger than the correction.
+    `mean`, if it is known, is taken instead of the mean; it has the shape that `keepdims` gives.
+
+    Integers give float32, complex numbers a real variance. NaN where n is not larger than the correction.
 
     Example:
         >>> var([1.0, 3.0]).item(), var([1.0, 3.0], correction=1).item()
         (1.0, 2.0)
     """
-    x, own, weak = _averaged("var", x, dtype)
-    x, centre, axes = _mean(x, axis, True, where)
-    centred = u.subtract(x, centre)
-    if dtypes.is_complex(type_of(x).dtype):
+    no_out("var", out)
+    a, own, weak = _averaged("var", a, dtype)
+    a, centre, axes = _mean(a, axis, True, where)
+    centred = u.subtract(a, centre if mean is None else mean)
+    if dtypes.is_complex(type_of(a).dtype):
         squares = e.add(*(e.mul(part, part) for part in (c.real(centred), c.imag(centred))))
     else:
         squares = e.mul(centred, centred)
-    less, count = ddof if correction is None else correction, _number(x, axes, keepdims, where)
-    count = builtins.max(count - less, 0.0) if isinstance(count, float) else u.maximum(u.subtract(count, less), 0.0)
+    less, count = ddof if correction is None else correction, _number(a, axes, keepdims, where)
+    if isinstance(count, float):
+        count = count - less if count > less else math.nan
+    else:
+        count = u.subtract(count, less)
+        count = e.select(e.gt(count, like(0, count)), count, like(math.nan, count))
     y = u.divide(sum(squares, axes, keepdims=keepdims, where=where), count)
     return to_dtype(y, dtypes.real_of(own), weak)
 
 
 def std(
-    x: Any,
-    /,
+    a: Any,
     axis: Any = None,
     dtype: Any = None,
+    out: None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> Any:
     """The standard deviation over the given axes: the square root of `var`. Its derivative where it is 0 is 0."""
-    v = var(x, axis, dtype, ddof, keepdims, where=where, correction=correction)
+    no_out("std", out)
+    v = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     zero = e.eq(v, like(0, v))
     return e.select(zero, like(0, v), e.sqrt(e.select(zero, like(1, v), v)))
 

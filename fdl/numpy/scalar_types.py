@@ -64,6 +64,8 @@ class ScalarType:
         return self.dtype.type
 
     def __eq__(self, other: object) -> bool:
+        if other is None:  # which NumPy's dtypes take for float64
+            return False
         return bool(self.dtype == (other.dtype if isinstance(other, ScalarType) else other))
 
     def __hash__(self) -> int:

@@ -21,8 +21,8 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.order import sort
 from fdl.tracer.ops.reduce import cumsum, reduce_sum
 
-from .indexing import getitem, no_out
-from .promote import as_operand, asarray, broadcast_operands, broadcast_to, check_range, promote_operands, to_dtype
+from .indexing import getitem
+from .promote import as_operand, asarray, broadcast_operands, broadcast_to, check_range, no_out, promote_operands, to_dtype
 from .static import axis_of, flat, index_dtype, is_nan, known, no_nan, one_axis, pick, repeated, scalar
 
 
@@ -63,7 +63,7 @@ def true_places(mask: Any, size: int) -> tuple[Any, Any]:
     return places, e.lt(s.iota((size,), dtype, 0), last)
 
 
-def nonzero(a: Any, /, *, size: int | None = None, fill_value: Any = None) -> tuple[Any, ...]:
+def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Any, ...]:
     """The indices of the elements that are not zero, in row-major order: an int32 array for each axis.
 
     Args:
@@ -233,7 +233,7 @@ def _less(x: Any, y: Any) -> Any:
     return e.logical_or(e.lt(x, y), e.logical_and(is_nan(y), e.logical_not(is_nan(x))))
 
 
-def searchsorted(a: Any, v: Any, /, side: str = "left", sorter: Any = None, *, method: str = "auto") -> Any:
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "auto") -> Any:
     """The places (int32) in the sorted 1-D array `a` at which the elements of `v` would go, keeping it sorted; NaN comes last.
 
     Args:

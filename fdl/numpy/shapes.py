@@ -19,72 +19,72 @@ from .promote import broadcast_shapes as common_shape
 # --- sizes ----------------------------------------------------------------------------------------
 
 
-def shape(x: Any, /) -> tuple[int, ...]:
-    """The size of `x` along each axis."""
-    return type_of(as_operand(x)).shape
+def shape(a: Any) -> tuple[int, ...]:
+    """The size of `a` along each axis."""
+    return type_of(as_operand(a)).shape
 
 
-def ndim(x: Any, /) -> int:
-    """The number of axes of `x`."""
-    return len(shape(x))
+def ndim(a: Any) -> int:
+    """The number of axes of `a`."""
+    return len(shape(a))
 
 
-def size(x: Any, /, axis: int | None = None) -> int:
-    """The number of elements of `x`, or its size along one axis."""
-    return math.prod(shape(x)) if axis is None else shape(x)[canonical_axis("size", axis, ndim(x))]
+def size(a: Any, axis: int | None = None) -> int:
+    """The number of elements of `a`, or its size along one axis."""
+    return math.prod(shape(a)) if axis is None else shape(a)[canonical_axis("size", axis, ndim(a))]
 
 
 # --- reshape --------------------------------------------------------------------------------------
 
 
-def reshape(x: Any, /, shape: Any, *rest: int, copy: bool | None = None, order: str = "C") -> Any:
-    """`x` in another shape, row-major (column-major with order "F"); one size may be -1.
+def reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
+    """`a` in another shape, row-major (column-major with order "F"); one size may be -1.
 
     Example:
         >>> reshape([[1, 2], [3, 4]], (-1,)).tolist()
         [1, 2, 3, 4]
     """
-    x = as_operand(x)
+    a = as_operand(a)
     if order not in ("C", "F"):
         raise ShapeError(f"reshape: order {order!r}: expected 'C' or 'F'.{at(user_source())}")
-    size = type_of(x).size
+    size = type_of(a).size
     single = isinstance(shape, (int, np.integer)) or (isinstance(shape, ArrayBase) and not shape.shape)
     try:
-        wanted = [known_size("reshape", n) for n in ((shape, *rest) if single else shape)]
+        wanted = [known_size("reshape", n) for n in ((shape,) if single else shape)]
     except ConcretizationError:
         raise
     except TypeError:
-        raise ShapeError(f"reshape: expected a shape of ints, got {(shape, *rest)!r}.{at(user_source())}") from None
+        raise ShapeError(f"reshape: expected a shape of ints, got {shape!r}.{at(user_source())}") from None
     if wanted.count(-1) > 1 or any(n < -1 for n in wanted):
         raise ShapeError(f"reshape: at most one size may be -1, and none less; got {tuple(wanted)}.{at(user_source())}")
     if -1 in wanted:
         known = math.prod(n for n in wanted if n != -1)
         if known == 0 or size % known:
             raise ShapeError(
-                f"reshape: an operand of shape {type_of(x).shape} has {size} elements, which do not fill the shape {tuple(wanted)}: "
+                f"reshape: an operand of shape {type_of(a).shape} has {size} elements, which do not fill the shape {tuple(wanted)}: "
                 f"expected a multiple of {known}.{at(user_source())}"
             )
         wanted[wanted.index(-1)] = size // known
     if order == "F":
-        return transpose(s.reshape(transpose(x), tuple(reversed(wanted))))
-    return asarray(s.reshape(x, tuple(wanted)), copy=copy or None)
+        return transpose(s.reshape(transpose(a), tuple(reversed(wanted))))
+    return asarray(s.reshape(a, tuple(wanted)), copy=copy or None)
 
 
-def ravel(x: Any, /, order: str = "C") -> Any:
-    """`x` as one axis, row-major (column-major with order "F")."""
-    x = as_operand(x)
-    return reshape(x, (type_of(x).size,), order=order)
+def ravel(a: Any, order: str = "C") -> Any:
+    """`a` as one axis, row-major (column-major with order "F")."""
+    a = as_operand(a)
+    return reshape(a, (type_of(a).size,), order=order)
 
 
 # --- axes -----------------------------------------------------------------------------------------
 
 
-def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Any:
-    """`x` with its axes permuted; reversed when `axes` is None."""
-    x = as_operand(x)
-    rank = type_of(x).ndim
+def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
+    """`a` with its axes permuted; reversed when `axes` is None."""
+    a = as_operand(a)
+    rank = type_of(a).ndim
     order = tuple(reversed(range(rank))) if axes is None else canonical_axes("transpose", tuple(axes), rank)
-    return asarray(s.transpose(x, order))
+    return asarray(s.transpose(a, order))
 
 
 def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
@@ -103,52 +103,55 @@ def matrix_transpose(x: Any, /) -> Any:
     return swapaxes(x, -1, -2)
 
 
-def swapaxes(x: Any, a: int, b: int) -> Any:
-    """`x` with two axes exchanged."""
-    x = as_operand(x)
-    order = list(range(type_of(x).ndim))
-    a, b = (canonical_axis("swapaxes", i, len(order)) for i in (a, b))
-    order[a], order[b] = order[b], order[a]
-    return asarray(s.transpose(x, tuple(order)))
+def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """`a` with two axes exchanged."""
+    a = as_operand(a)
+    order = list(range(type_of(a).ndim))
+    i, j = (canonical_axis("swapaxes", n, len(order)) for n in (axis1, axis2))
+    order[i], order[j] = order[j], order[i]
+    return asarray(s.transpose(a, tuple(order)))
 
 
-def moveaxis(x: Any, source: Any, destination: Any, /) -> Any:
-    """`x` with axes moved to new places."""
-    x = as_operand(x)
-    rank = type_of(x).ndim
+def moveaxis(a: Any, source: Any, destination: Any) -> Any:
+    """`a` with axes moved to new places."""
+    a = as_operand(a)
+    rank = type_of(a).ndim
     src, dst = canonical_axes("moveaxis", source, rank), canonical_axes("moveaxis", destination, rank)
     if len(src) != len(dst):
         raise ShapeError(
             f"moveaxis: {len(src)} sources but {len(dst)} destinations: expected as many of each.{at(user_source())}"
         )
     order = [i for i in range(rank) if i not in src]
-    for d, a in sorted(zip(dst, src, strict=True)):
-        order.insert(d, a)
-    return asarray(s.transpose(x, tuple(order)))
+    for d, i in sorted(zip(dst, src, strict=True)):
+        order.insert(d, i)
+    return asarray(s.transpose(a, tuple(order)))
 
 
-def expand_dims(x: Any, /, axis: Any = 0) -> Any:
-    """`x` with new axes of size 1, at the places `axis` (an int or several) of the result."""
-    x = as_operand(x)
-    shape = type_of(x).shape
+def expand_dims(a: Any, axis: Any = 0) -> Any:
+    """`a` with new axes of size 1, at the places `axis` (an int or several) of the result.
+
+    Raises: AxisError, which is an IndexError, for a place that the result does not have.
+    """
+    a = as_operand(a)
+    shape = type_of(a).shape
     count = len(axis) if isinstance(axis, (tuple, list)) else 1
     axes = canonical_axes("expand_dims", axis, len(shape) + count)
     sizes = iter(shape)
-    return asarray(s.reshape(x, tuple(1 if i in axes else next(sizes) for i in range(len(shape) + count))))
+    return asarray(s.reshape(a, tuple(1 if i in axes else next(sizes) for i in range(len(shape) + count))))
 
 
-def squeeze(x: Any, /, axis: Any = None) -> Any:
-    """`x` without axes of size 1: all of them, or those given.
+def squeeze(a: Any, axis: Any = None) -> Any:
+    """`a` without axes of size 1: all of them, or those given.
 
     Raises: ShapeError where one that is given has another size.
     """
-    x = as_operand(x)
-    shape = type_of(x).shape
+    a = as_operand(a)
+    shape = type_of(a).shape
     axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else canonical_axes("squeeze", axis, len(shape))
-    for a in axes:
-        if shape[a] != 1:
-            raise ShapeError(f"squeeze: axis {a} of shape {shape} has size {shape[a]}, expected 1.{at(user_source())}")
-    return asarray(s.reshape(x, tuple(n for i, n in enumerate(shape) if i not in axes)))
+    for i in axes:
+        if shape[i] != 1:
+            raise ShapeError(f"squeeze: axis {i} of shape {shape} has size {shape[i]}, expected 1.{at(user_source())}")
+    return asarray(s.reshape(a, tuple(n for i, n in enumerate(shape) if i not in axes)))
 
 
 def _at_least(rank: int, x: Any) -> Any:
@@ -180,35 +183,35 @@ def atleast_3d(*xs: Any) -> Any:
 # --- flips and turns ------------------------------------------------------------------------------
 
 
-def flip(x: Any, /, axis: Any = None) -> Any:
-    """`x` reversed along the given axes, or all."""
-    x = as_operand(x)
-    return asarray(s.flip(x, canonical_axes("flip", axis, type_of(x).ndim)))
+def flip(m: Any, axis: Any = None) -> Any:
+    """`m` reversed along the given axes, or all."""
+    m = as_operand(m)
+    return asarray(s.flip(m, canonical_axes("flip", axis, type_of(m).ndim)))
 
 
-def fliplr(x: Any, /) -> Any:
-    """`x` reversed along axis 1."""
-    return flip(x, 1)
+def fliplr(m: Any) -> Any:
+    """`m` reversed along axis 1."""
+    return flip(m, 1)
 
 
-def flipud(x: Any, /) -> Any:
-    """`x` reversed along axis 0."""
-    return flip(x, 0)
+def flipud(m: Any) -> Any:
+    """`m` reversed along axis 0."""
+    return flip(m, 0)
 
 
-def rot90(x: Any, /, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
-    """`x` turned by `k` right angles in the plane of two axes, from the first towards the second."""
-    x = as_operand(x)
-    a, b = canonical_axes("rot90", tuple(axes), type_of(x).ndim)
+def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    """`m` turned by `k` right angles in the plane of two axes, from the first towards the second."""
+    m = as_operand(m)
+    a, b = canonical_axes("rot90", tuple(axes), type_of(m).ndim)
     match k % 4:
         case 0:
-            return asarray(x)
+            return asarray(m)
         case 1:
-            return swapaxes(flip(x, b), a, b)
+            return swapaxes(flip(m, b), a, b)
         case 2:
-            return flip(x, (a, b))
+            return flip(m, (a, b))
         case _:
-            return flip(swapaxes(x, a, b), b)
+            return flip(swapaxes(m, a, b), b)
 
 
 # --- broadcasting ---------------------------------------------------------------------------------

@@ -35,42 +35,42 @@ def _keys(x: Any) -> list[Any]:
     return [e.convert(nan, dtypes.uint8), re, im]
 
 
-def sort(x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True) -> Any:
-    """`x` sorted along `axis` (flattened when None), always stable. NaN comes last; with `descending`, first.
+def sort(a: Any, axis: int | None = -1, *, descending: bool = False, stable: bool = True) -> Any:
+    """`a` sorted along `axis` (flattened when None), always stable. NaN comes last; with `descending`, first.
 
     Example:
         >>> sort([3, 1, 2]).tolist(), sort([3, 1, 2], descending=True).tolist()
         ([1, 2, 3], [3, 2, 1])
     """
-    x, axis = _on_axis("sort", x, axis)
-    keys = _keys(x)
+    a, axis = _on_axis("sort", a, axis)
+    keys = _keys(a)
     ordered = order.sort(keys, axis, num_keys=len(keys))
     y = ordered[0]
-    if dtypes.is_complex(type_of(x).dtype):
+    if dtypes.is_complex(type_of(a).dtype):
         y = c.complex(*ordered[1:])
-    elif type_of(x).dtype == dtypes.bool_:
+    elif type_of(a).dtype == dtypes.bool_:
         y = e.convert(y, dtypes.bool_)
     return s.flip(y, (axis,)) if descending else y
 
 
-def argsort(x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True) -> Any:
-    """The indices (int32) that sort `x` along `axis` (flattened when None), always stable: equal elements keep their order.
+def argsort(a: Any, axis: int | None = -1, *, descending: bool = False, stable: bool = True) -> Any:
+    """The indices (int32) that sort `a` along `axis` (flattened when None), always stable: equal elements keep their order.
 
     Example:
         >>> argsort([3, 1, 2, 1]).tolist(), argsort([3, 1, 2, 1], descending=True).tolist()
         ([1, 3, 2, 0], [0, 2, 1, 3])
     """
-    x, axis = _on_axis("argsort", x, axis)
-    shape = type_of(x).shape
+    a, axis = _on_axis("argsort", a, axis)
+    shape = type_of(a).shape
     dtype = dtypes.int64 if shape[axis] > 2**31 - 1 else dtypes.int32
-    keys, places = _keys(x), s.iota(shape, dtype, axis)
+    keys, places = _keys(a), s.iota(shape, dtype, axis)
     if descending:  # equal elements, reversed twice, keep their order
         keys, places = [s.flip(k, (axis,)) for k in keys], s.flip(places, (axis,))
     y = order.sort([*keys, places], axis, num_keys=len(keys))[-1]
     return s.flip(y, (axis,)) if descending else y
 
 
-def lexsort(keys: Any, /, axis: int = -1) -> Any:
+def lexsort(keys: Any, axis: int = -1) -> Any:
     """The indices (int32) that sort by several keys along `axis`: the last key first, ties by the one before, and so on.
 
     Example:

@@ -70,7 +70,7 @@ def _logaddexp(name: str, x1: Any, x2: Any, base: float | None) -> Any:
     return _select(level, e.mul(e.add(x, y), like(0.5, x)), out)
 
 
-def logaddexp(x1: Any, x2: Any, /) -> Any:
+def logaddexp(x1: Any, x2: Any) -> Any:
     """log(exp(x1) + exp(x2)), elementwise, without overflow. Where both are one infinity they share the derivative.
 
     Example:
@@ -80,7 +80,7 @@ def logaddexp(x1: Any, x2: Any, /) -> Any:
     return _logaddexp("logaddexp", x1, x2, None)
 
 
-def logaddexp2(x1: Any, x2: Any, /) -> Any:
+def logaddexp2(x1: Any, x2: Any) -> Any:
     """log2(2**x1 + 2**x2), elementwise, without overflow. Where both are one infinity they share the derivative."""
     return _logaddexp("logaddexp2", x1, x2, 2.0)
 
@@ -126,7 +126,7 @@ _I0_FAR = (
 )  # fmt: skip
 
 
-def i0(x: Any, /) -> Any:
+def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind and order 0 of a real `x`, elementwise.
 
     Source: C. Clenshaw, "A note on the summation of Chebyshev series" (1955), for the recurrence.
@@ -165,7 +165,7 @@ def heaviside(x1: Any, x2: Any, /) -> Any:
     return _select(e.splat(e.eq(x, zero), type_of(e.lt(x, y)).shape), y, step)
 
 
-def nan_to_num(x: Any, /, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """`x` with `nan` for NaN and `posinf`, `neginf` (the extreme numbers of its dtype) for infinities. Its derivative there is 0.
 
     Example:
@@ -190,12 +190,12 @@ def nan_to_num(x: Any, /, copy: bool = True, nan: Any = 0.0, posinf: Any = None,
     return x
 
 
-def fmax(x1: Any, x2: Any, /) -> Any:
+def fmax(x1: Any, x2: Any) -> Any:
     """The larger of `x1` and `x2`, elementwise; the other one where one is NaN."""
     return _ignoring_nan("fmax", e.max, x1, x2)
 
 
-def fmin(x1: Any, x2: Any, /) -> Any:
+def fmin(x1: Any, x2: Any) -> Any:
     """The smaller of `x1` and `x2`, elementwise; the other one where one is NaN."""
     return _ignoring_nan("fmin", e.min, x1, x2)
 
@@ -221,7 +221,7 @@ def _integers(name: str, x1: Any, x2: Any) -> list[Any]:
     return [e.splat(x, shape), e.splat(y, shape)]
 
 
-def gcd(x1: Any, x2: Any, /) -> Any:
+def gcd(x1: Any, x2: Any) -> Any:
     """The greatest common divisor of the integers `x1` and `x2`, elementwise; never negative, 0 of 0 and 0. Euclid's algorithm.
 
     Example:
@@ -248,7 +248,7 @@ def gcd(x1: Any, x2: Any, /) -> Any:
     return e.bitcast(found, t.dtype) if t.dtype != unsigned else found
 
 
-def lcm(x1: Any, x2: Any, /) -> Any:
+def lcm(x1: Any, x2: Any) -> Any:
     """The least common multiple of the integers `x1` and `x2`, elementwise; never negative, 0 where either is 0."""
     x, y = _integers("lcm", x1, x2)
     return e.abs(e.mul(e.div(x, gcd(x, y)), y))

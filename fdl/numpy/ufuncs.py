@@ -18,7 +18,7 @@ from fdl.tracer.ir import type_of
 from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
 
-from .promote import as_operand, asarray, like, promote_operands
+from .promote import as_operand, asarray, like, no_out, promote_operands
 
 
 def define(
@@ -110,7 +110,7 @@ def positive(x: Any, /) -> Any:
 # --- elementary functions -------------------------------------------------------------------------
 
 exp = define("exp", e.exp, "e to the power x", 1, True)
-exp2 = define("exp2", e.exp2, "2 to the power x", 1, True)
+exp2 = define("exp2", c.exp2, "2 to the power x", 1, True)
 expm1 = define("expm1", e.expm1, "exp(x) - 1, accurate near 0", 1, True)
 log = define("log", e.log, "The natural logarithm of x", 1, True)
 log1p = define("log1p", e.log1p, "log(1 + x), accurate near 0", 1, True)
@@ -261,7 +261,7 @@ def divmod(x1: Any, x2: Any, /) -> tuple[Any, Any]:
 
 
 def _whole(name: str, function: Callable[..., Any], text: str) -> Callable[[Any], Any]:
-    def f(x: Any, /) -> Any:
+    def f(x: Any) -> Any:
         (x,) = promote_operands(name, x)
         return function(real_only(name, x)) if dtypes.is_inexact(type_of(x).dtype) else asarray(x)
 
@@ -277,30 +277,31 @@ fix = trunc
 
 
 def rint(x: Any, /) -> Any:
-    """The whole number nearest to `x`, elementwise, halves to even; each part by itself where `x` is complex."""
-    (x,) = promote_operands("rint", x)
+    """The whole number nearest to `x`, elementwise, halves to even; each part by itself where `x` is complex. Integers give float32."""
+    (x,) = promote_operands("rint", x, inexact=True)
     if dtypes.is_complex(type_of(x).dtype):
         return c.complex(e.round(c.real(x)), e.round(c.imag(x)))
-    return e.round(x) if dtypes.is_float(type_of(x).dtype) else asarray(x)
+    return e.round(x)
 
 
-def round(x: Any, /, decimals: int = 0) -> Any:
-    """`x` rounded to `decimals` places, elementwise, halves to even; negative `decimals` round to tens, hundreds, ...
+def round(a: Any, decimals: int = 0, out: None = None) -> Any:
+    """`a` rounded to `decimals` places, elementwise, halves to even; negative `decimals` round to tens, hundreds, ...
 
     Example:
         >>> round([0.5, 1.5, -2.5]).tolist(), round([1234, 1250], -2).tolist()
         ([0.0, 2.0, -2.0], [1200, 1200])
     """
+    no_out("round", out)
     decimals = decimals.__index__()
+    (a,) = promote_operands("round", a)
+    if not dtypes.is_inexact(type_of(a).dtype):
+        return asarray(a) if decimals >= 0 else _round_int(a, 10**-decimals)
     if decimals == 0:
-        return rint(x)
-    (x,) = promote_operands("round", x)
-    if not dtypes.is_inexact(type_of(x).dtype):
-        return asarray(x) if decimals > 0 else _round_int(x, 10**-decimals)
+        return rint(a)
     scale = 10.0 ** builtins.abs(decimals)
     if decimals > 0:
-        return divide(rint(multiply(x, scale)), scale)
-    return multiply(rint(divide(x, scale)), scale)
+        return divide(rint(multiply(a, scale)), scale)
+    return multiply(rint(divide(a, scale)), scale)
 
 
 around = round

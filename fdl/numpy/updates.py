@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -226,11 +226,11 @@ def _mask_alone(index: Any, shape: tuple[int, ...]) -> tuple[Any, int] | None:
     place = masks[0]
     mask = as_operand(items[place])
     rank, used = type_of(mask).ndim, len(items) - 1 - sum(i is Ellipsis for i in items)
-    if rank == 0 or rank + used > len(shape):
+    if rank + used > len(shape):
         return None
     axis = place - 1 + len(shape) - rank - used if any(i is Ellipsis for i in items[:place]) else place
     check_mask(type_of(mask).shape, shape, axis)
-    return mask, axis
+    return (mask, axis) if type_of(mask).shape == shape[axis : axis + rank] else None  # a mask of size 0 picks nothing
 
 
 def _spread(mask: tuple[Any, int], shape: tuple[int, ...]) -> Any:
@@ -294,6 +294,8 @@ def _write(x: Any, plan: Plan, change: Callable[[Any], Any], mode: str, reads: b
         if size == shape:
             return asarray(new)
         return ix.dynamic_update_slice(x, new, [np.asarray(a, np.int32 if a < 2**31 else np.int64) for a in low])
+    if not shape:
+        return s.reshape(_write(*_with_an_axis(x, plan), change, mode, reads), ())
     where, whole, safe = _scatter_indices(plan, mode)
     indexed = tuple(a for a in range(len(shape)) if a not in whole)
     how = "clip" if safe and 0 not in (shape[a] for a in indexed) else _SCATTER[mode]
@@ -303,6 +305,11 @@ def _write(x: Any, plan: Plan, change: Callable[[Any], Any], mode: str, reads: b
         old = s.reshape(s.transpose(read, s.inverse(_update_order(plan, whole))), plan.shape)
     updates = _as_updates(plan, change(old), whole)
     return ix.scatter(x, where, updates, axes=indexed, mode=how, op="set")
+
+
+def _with_an_axis(x: Any, plan: Plan) -> tuple[Any, Plan]:
+    """A 0-d array that 0-d masks index, and the plan, with one axis of which the plan takes the one element: what scatters."""
+    return s.reshape(x, (1,)), replace(plan, given=(1,), picks=(Range(0, 1, 1, drops=True),))
 
 
 def _block(x: Any, plan: Plan) -> Any:
@@ -320,6 +327,8 @@ def _slot_order(plan: Plan) -> tuple[int, ...]:
 
 
 def _scatter(x: Any, plan: Plan, values: Any, op: str, mode: str) -> Any:
+    if not plan.given:
+        return s.reshape(_scatter(*_with_an_axis(x, plan), values, op, mode), ())
     where, whole, safe = _scatter_indices(plan, mode)
     shape = plan.given
     indexed = tuple(a for a in range(len(shape)) if a not in whole)
@@ -383,6 +392,8 @@ def _scatter_indices(plan: Plan, mode: str) -> tuple[Any, tuple[int, ...], bool]
 
 def _apply_each(x: Any, plan: Plan, f: Callable[[Any], Any], mode: str) -> Any:
     """`f` applied at one position of the index arrays after another: a loop over them, since they may repeat."""
+    if not plan.given:
+        return s.reshape(_apply_each(*_with_an_axis(x, plan), f, mode), ())
     where, whole, safe = _scatter_indices(plan, mode)
     shape = plan.given
     indexed = tuple(a for a in range(len(shape)) if a not in whole)
@@ -409,73 +420,73 @@ def _copy_only(name: str, inplace: bool) -> None:
         )
 
 
-def put(x: Any, indices: Any, values: Any, mode: str | None = None, *, inplace: bool = False) -> Any:
-    """`x` with `values` (repeated as often as needed) at `indices` of the flattened array. `mode`: as in `x.at[...].set`.
+def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = False) -> Any:
+    """`a` with `v` (repeated as often as needed) at `ind` of the flattened array. `mode`: as in `a.at[...].set`.
 
     Example:
         >>> put(np.zeros((2, 2)), np.array([0, 3]), np.array([1.0, 2.0])).tolist()
         [[1.0, 0.0], [0.0, 2.0]]
     """
     _copy_only("put", inplace)
-    x, indices = as_operand(x), as_operand(indices)
-    check_range("put: the values", values, type_of(x).dtype)
-    values = as_operand(values)
-    t, n, m = type_of(x), type_of(indices).size, type_of(values).size
+    a, ind = as_operand(a), as_operand(ind)
+    check_range("put: the values", v, type_of(a).dtype)
+    v = as_operand(v)
+    t, n, m = type_of(a), type_of(ind).size, type_of(v).size
     if n == 0:
-        return asarray(x)
+        return asarray(a)
     if m == 0:
         raise ShapeError(f"put: no values for {n} indices.{at(user_source())}")
-    flat = getitem(s.reshape(values, (m,)), np.arange(n, dtype=np.int32) % m)
-    indices = s.reshape(indices, (n,))
+    flat = getitem(s.reshape(v, (m,)), np.arange(n, dtype=np.int32) % m)
+    ind = s.reshape(ind, (n,))
     if mode == "clip":  # as NumPy's, this mode does not count from the end
-        indices = u.maximum(indices, 0)
-    return s.reshape(_update(s.reshape(x, (t.size,)), indices, flat, "set", mode), t.shape)
+        ind = u.maximum(ind, 0)
+    return s.reshape(_update(s.reshape(a, (t.size,)), ind, flat, "set", mode), t.shape)
 
 
 def put_along_axis(
-    x: Any, indices: Any, values: Any, axis: int | None, mode: str | None = None, *, inplace: bool = False
+    arr: Any, indices: Any, values: Any, axis: int | None, mode: str | None = None, *, inplace: bool = False
 ) -> Any:
-    """`x` with `values` at `indices` along `axis`, matched one to one along the other axes: the counterpart of `take_along_axis`.
+    """`arr` with `values` at `indices` along `axis`, matched one to one along the other axes: the counterpart of `take_along_axis`.
 
     Example:
         >>> put_along_axis(np.zeros((2, 2)), np.array([[1], [0]]), 7.0, 1).tolist()
         [[0.0, 7.0], [7.0, 0.0]]
     """
     _copy_only("put_along_axis", inplace)
-    shape = type_of(as_operand(x)).shape
-    x, index = along_axis("put_along_axis", x, indices, axis)
-    if axis is not None and type_of(x).shape != shape:
-        raise ShapeError(f"put_along_axis: indices broadcast x from {shape} to {type_of(x).shape}.{at(user_source())}")
-    return s.reshape(_update(x, index, values, "set", mode), shape)
+    shape = type_of(as_operand(arr)).shape
+    arr, index = along_axis("put_along_axis", arr, indices, axis)
+    if axis is not None and type_of(arr).shape != shape:
+        raise ShapeError(f"put_along_axis: indices broadcast x from {shape} to {type_of(arr).shape}.{at(user_source())}")
+    return s.reshape(_update(arr, index, values, "set", mode), shape)
 
 
-def place(x: Any, mask: Any, values: Any, *, inplace: bool = False) -> Any:
-    """`x` with the elements where `mask` is true replaced, in order, by the first of `values`, repeated as often as needed.
+def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Any:
+    """`arr` with the elements where `mask` is true replaced, in order, by the first of `vals`, repeated as often as needed.
 
     Example:
         >>> place(np.arange(4.0), np.array([True, False, True, True]), np.array([8.0, 9.0])).tolist()
         [8.0, 1.0, 9.0, 8.0]
     """
     _copy_only("place", inplace)
-    x, mask = as_operand(x), to_dtype(as_operand(mask), dtypes.bool_)
-    check_range("place: the values", values, type_of(x).dtype)
-    values = as_operand(values)
-    t, m = type_of(x), type_of(values).size
+    arr, mask = as_operand(arr), to_dtype(as_operand(mask), dtypes.bool_)
+    check_range("place: the values", vals, type_of(arr).dtype)
+    vals = as_operand(vals)
+    t, m = type_of(arr), type_of(vals).size
     if type_of(mask).size != t.size:
         raise ShapeError(f"place: x has {t.size} elements, the mask {type_of(mask).size}.{at(user_source())}")
     if t.size == 0:
-        return asarray(x)
+        return asarray(arr)
     if m == 0:
         raise ShapeError(f"place: there are no values.{at(user_source())}")
     flat = s.reshape(mask, (t.size,))
     rank = e.sub(cumsum(to_dtype(flat, dtypes.int32), 0), np.asarray(1, np.int32))
     rank = e.rem(e.max(rank, np.asarray(0, np.int32)), np.asarray(m, np.int32))
-    new = ix.gather(_converted(s.reshape(values, (m,)), x), s.reshape(rank, (t.size, 1)), axes=(0,), mode="clip")
-    return s.reshape(e.select(flat, new, s.reshape(x, (t.size,))), t.shape)
+    new = ix.gather(_converted(s.reshape(vals, (m,)), arr), s.reshape(rank, (t.size, 1)), axes=(0,), mode="clip")
+    return s.reshape(e.select(flat, new, s.reshape(arr, (t.size,))), t.shape)
 
 
-def fill_diagonal(x: Any, values: Any, wrap: bool = False, *, inplace: bool = False) -> Any:
-    """`x` with `values` (repeated as often as needed) on the diagonal of its axes, which all have one size if there are more than two.
+def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Any:
+    """`a` with `val` (repeated as often as needed) on the diagonal of its axes, which all have one size if there are more than two.
 
     `wrap` goes on below the square part of a tall matrix, after one empty row.
 
@@ -484,8 +495,8 @@ def fill_diagonal(x: Any, values: Any, wrap: bool = False, *, inplace: bool = Fa
         [[5.0, 0.0], [0.0, 5.0]]
     """
     _copy_only("fill_diagonal", inplace)
-    x = as_operand(x)
-    shape = type_of(x).shape
+    a = as_operand(a)
+    shape = type_of(a).shape
     if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
         raise ShapeError(f"fill_diagonal: expected a matrix, or axes of one size, got shape {shape}.{at(user_source())}")
     if len(shape) == 2:
@@ -493,7 +504,7 @@ def fill_diagonal(x: Any, values: Any, wrap: bool = False, *, inplace: bool = Fa
         places = np.arange(0, end, shape[1] + 1)
     else:
         places = np.arange(shape[0]) * sum(shape[0] ** k for k in range(len(shape)))
-    return put(x, places, values)
+    return put(a, places, val)
 
 
 __all__ = ["fill_diagonal", "place", "put", "put_along_axis"]

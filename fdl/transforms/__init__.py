@@ -18,5 +18,6 @@ from .jacobians import hvp as hvp
 from .jacobians import jacfwd as jacfwd
 from .jacobians import jacobian as jacobian
 from .jacobians import jacrev as jacrev
+from .staging import ShapeDtypeStruct as ShapeDtypeStruct
 from .staging import eval_shape as eval_shape
 from .staging import make_ir as make_ir

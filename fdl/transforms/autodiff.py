@@ -31,7 +31,7 @@ from .checks import (
     like_primals,
     positions_of,
 )
-from .signature import argument_name, as_value, name_of
+from .signature import argument_name, as_value, name_of, stands_for
 
 
 def value_and_grad(
@@ -126,12 +126,23 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     outs, linear = linearize_flat(function, flat, moving, f"vjp({name_of(f)})")
     out_structure, name = function.out_structure, name_of(f)
 
-    def pullback(ct: Any) -> Any:
+    def pullback(*cotangent: Any) -> Any:
+        ct = _only(f"vjp({name})", cotangent)
         ready = _cotangents(f"vjp({name})", ct, out_structure, linear.out_types)
         return tree.unflatten(structure, pull(linear, types, moving, ready))
 
     output = arrays(tree.unflatten(out_structure, outs))
     return (output, pullback, function.aux) if has_aux else (output, pullback)
+
+
+def _only(what: str, cotangents: tuple[Any, ...]) -> Any:
+    """The one cotangent that a pulled-back function takes."""
+    if len(cotangents) != 1:
+        raise TypeError(
+            f"{what}: it takes one cotangent, a pytree like the output, got {len(cotangents)} arguments. For several outputs give one "
+            f"tuple, or whatever the function returns.{at(user_source())}"
+        )
+    return cotangents[0]
 
 
 def _cotangents(what: str, ct: Any, structure: tree.Structure, types: Sequence[Type]) -> list[Any]:
@@ -224,16 +235,13 @@ def linear_transpose(f: Callable[..., Any], *types: Any) -> Callable[..., Any]:
     """
     check_callable(f, "linear_transpose")
     name = name_of(f)
-    flat, structure = tree.flatten(types, lambda x: isinstance(x, Type))
+    flat, structure = tree.flatten(types)
     labels = [
         tree.path_str(path, argument_name(f, i))
         for i, arg in enumerate(types)
-        for path, _ in tree.flatten_with_paths(arg, lambda x: isinstance(x, Type))[0]
+        for path, _ in tree.flatten_with_paths(arg)[0]
     ]
-    in_types = [
-        x if isinstance(x, Type) else check_array(x, f"linear_transpose({name}): argument {label}")
-        for x, label in zip(flat, labels, strict=True)
-    ]
+    in_types = [stands_for(x, f"linear_transpose({name}): argument {label}") for x, label in zip(flat, labels, strict=True)]
     for t, label in zip(in_types, labels, strict=True):
         if not dtypes.is_inexact(t.dtype):
             raise DTypeError(
@@ -245,7 +253,8 @@ def linear_transpose(f: Callable[..., Any], *types: Any) -> Callable[..., Any]:
     out_structure, moving = function.out_structure, [True] * len(in_types)
     linear = Linear(program, tuple(captured), (True,) * len(program.outputs), program.out_types)
 
-    def transposed(ct: Any) -> Any:
+    def transposed(*cotangent: Any) -> Any:
+        ct = _only(f"linear_transpose({name})", cotangent)
         ready = _cotangents(f"linear_transpose({name})", ct, out_structure, program.out_types)
         try:
             return tree.unflatten(structure, pull(linear, in_types, moving, ready))
@@ -265,6 +274,8 @@ def stop_gradient(x: Any) -> Any:
         >>> float(fdl.grad(lambda x: x * fdl.stop_gradient(x))(3.0))
         3.0
     """
+    for path, leaf in tree.flatten_with_paths(x)[0]:
+        check_array(leaf, f"stop_gradient: {tree.path_str(path, 'x')}")
     return tree.map(lambda a: elementwise.stop_gradient(as_value(a)), x)
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fdl.tracer import tree
 from fdl.tracer.errors import ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import type_of
@@ -46,6 +48,7 @@ def vmap(
         raise TypeError(f"vmap expects a function, got {described(f)}.{at(user_source())}")
     if axis_name is not None and not isinstance(axis_name, str):
         raise TypeError(f"vmap({name_of(f)}): axis_name must be a str, got {described(axis_name)}.{at(user_source())}")
+    given_size = None if axis_size is None else _size(f, axis_size)
 
     @functools.wraps(f)
     def mapped(*args: Any, **kwargs: Any) -> Any:
@@ -84,13 +87,13 @@ def vmap(
             raise ShapeError(
                 f"{name}: the mapped axes differ in size: {_odd_ones(sizes)}. Fix in_axes, or the shapes.{at(user_source())}"
             )
-        size = next(iter(sizes.values()), axis_size)
+        size = next(iter(sizes.values()), given_size)
         if size is None:
             raise ShapeError(
                 f"{name}: nothing is mapped: all in_axes are None. Give axis_size=, or call {name_of(f)} itself.{at(user_source())}"
             )
-        if axis_size is not None and size != axis_size:
-            raise ShapeError(f"{name}: axis_size={axis_size}, but the mapped axes have size {size}.{at(user_source())}")
+        if given_size is not None and size != given_size:
+            raise ShapeError(f"{name}: axis_size={given_size}, but the mapped axes have size {size}.{at(user_source())}")
         function = FlatFunction(f, structure)
         outs, axes = batch_flat(function, Axis(size, axis_name), leaves, ready, name)
         out = tree.unflatten(function.out_structure, range(len(outs)))
@@ -99,6 +102,12 @@ def vmap(
         return tree.unflatten(function.out_structure, placed)
 
     return mapped
+
+
+def _size(f: Callable[..., Any], size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+        raise TypeError(f"vmap({name_of(f)}): axis_size must be an int that is not negative, got {described(size)}.{at(user_source())}")
+    return int(size)
 
 
 def _odd_ones(sizes: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,12 +28,26 @@ def check_callable(f: Any, transform: str) -> None:
         raise TypeError(f"{transform} expects a function, got {described(f)}.{at(user_source())}")
 
 
-def positions_of(transform: str, argnums: ArgNums) -> tuple[int, ...]:
+def positions_of(transform: str, argnums: Any) -> tuple[int, ...]:
     """`argnums` as a tuple; raises TypeError for anything but an int or a sequence of ints."""
-    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
-    if not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-        raise TypeError(f"{transform}: argnums: expected an int or a sequence of ints, got {argnums!r}.{at(user_source())}")
-    return tuple(numbers)
+    try:
+        numbers = list(argnums) if is_several(argnums) else [argnums]
+        if any(isinstance(n, bool) for n in numbers):
+            raise TypeError
+        return tuple(operator.index(n) for n in numbers)
+    except TypeError:
+        raise TypeError(
+            f"{transform}: argnums: expected an int or a sequence of ints, got {argnums!r}.{at(user_source())}"
+        ) from None
+
+
+def is_several(argnums: Any) -> bool:
+    """Whether `argnums` is a sequence, for which a derivative is a tuple."""
+    try:
+        operator.index(argnums)
+    except TypeError:
+        return True
+    return False
 
 
 class Differentiated:
@@ -54,7 +69,7 @@ class Differentiated:
         has_aux: bool,
     ) -> None:
         positions = positions_of(transform, argnums)
-        self.several = isinstance(argnums, (tuple, list))
+        self.several = is_several(argnums)
         chosen = [self._position(f, transform, p, args, kwargs) for p in positions]
         if len(set(chosen)) != len(chosen):
             raise ValueError(f"{transform}({name_of(f)}): argnums={argnums!r} names an argument twice.{at(user_source())}")
@@ -129,14 +144,20 @@ def check_inputs(
             )
 
 
-def check_outputs(f: Callable[..., Any], transform: str, outs: Sequence[Any], s: tree.Structure, *, holomorphic: bool) -> None:
-    """Raises a DTypeError that names the first output that has no derivative here."""
+def check_outputs(
+    f: Callable[..., Any], transform: str, outs: Sequence[Any], s: tree.Structure, *, holomorphic: bool, allow_complex: bool = False
+) -> None:
+    """Raises a DTypeError that names the first output that has no derivative here.
+
+    Args:
+        allow_complex: whether complex outputs have one where the arguments are real: in forward mode.
+    """
     for path, x in zip(tree.paths(s), outs, strict=True):
         t = type_of(x)
         who = f"{transform}({name_of(f)}): the output{tree.path_str(path)} has dtype {t.dtype.name}"
         if holomorphic and not dtypes.is_complex(t.dtype):
             raise DTypeError(f"{who}, expected a complex one, since holomorphic=True.{at(user_source())}")
-        if not holomorphic and dtypes.is_complex(t.dtype):
+        if not holomorphic and dtypes.is_complex(t.dtype) and not allow_complex:
             raise DTypeError(
                 f"{who}, expected a real floating-point one. For a holomorphic function pass holomorphic=True; else differentiate its real "
                 f"and imaginary parts.{at(user_source())}"

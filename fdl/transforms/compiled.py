@@ -22,7 +22,7 @@ from fdl.tracer.ir import Program, Type
 from fdl.tracer.trace import check_array, described
 
 from .announce import Kind, changes
-from .signature import chosen, name_of
+from .signature import chosen, name_of, stands_for
 from .specialise import Options, Specialiser, Traced, is_again, redispatched
 
 
@@ -84,6 +84,8 @@ class Jitted(_Native):
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """What a call with these arguments compiles to: its program, loop IR and memory plan. Nothing runs, and nothing is consumed.
 
+        Arguments may be types instead of arrays: what `fdl.ShapeDtypeStruct` or `fdl.eval_shape` returns.
+
         Example:
             >>> import fdl, fdl.numpy as fnp
             >>> lowered = fdl.jit(lambda x: fnp.exp(x) + x).lower(fnp.ones(3))
@@ -96,7 +98,7 @@ class Jitted(_Native):
             >>> lowered.compile()(fnp.zeros(3)).tolist()
             [1.0, 1.0, 1.0]
         """
-        _, traced = self._core.prepare(args, kwargs)
+        _, traced = self._core.prepare(args, kwargs, lambda x: stands_for(x, ""))
         return Lowered(self._core, traced)
 
 
@@ -110,6 +112,7 @@ def _forget() -> None:
 
 
 config.on_change(_forget)
+config.on_change(_forget, "debug_memory")
 
 
 # --- ahead of time --------------------------------------------------------------------------------
@@ -131,6 +134,10 @@ class Lowered:
     def out_types(self) -> Any:
         """The types of what a call returns, as a pytree."""
         return tree.unflatten(self.traced.out_structure, self.traced.program.out_types)
+
+    def as_text(self) -> str:
+        """The text of the traced program."""
+        return str(self.program)
 
     @property
     def loops(self) -> str:
@@ -181,6 +188,10 @@ class Compiled(_Native):
         """The types of what a call returns, as a pytree."""
         return self._lowered.out_types
 
+    def as_text(self) -> str:
+        """The text of the loop IR after fusion and scheduling, as `loops`."""
+        return self._lowered.loops
+
     @property
     def loops(self) -> str:
         """The text of the loop IR after fusion and scheduling."""
@@ -214,6 +225,7 @@ class _Ahead:
         """A call that no entry of the call path fits."""
         core, traced, executable, again = self.core, self.traced, self.executable, is_again()
         leaves, is_static = self.leaves(args, kwargs)
+        core.check_integers(traced, leaves)
         if core.is_staged(leaves, traced):
             outs = core.stage(traced, leaves)
         else:
@@ -292,7 +304,7 @@ def jit(
     Returns: a function with `.lower(*args)`, `.clear_cache()`, `.trace_count` and `__wrapped__`.
 
     Raises: ValueError for an argument that `f` does not take; DTypeError naming the argument of a call that is no array; TypeError for a
-        static argument that is not hashable.
+        static argument that is not hashable; OverflowError for a Python integer that does not fit in the integer type that `f` takes it as.
 
     Example:
         >>> import fdl, fdl.numpy as fnp

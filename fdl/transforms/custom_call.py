@@ -21,7 +21,7 @@ from fdl.tracer.trace import Tracer, check_array
 from fdl.tracer.trace import described as described_value
 from fdl.tracer.transforms.custom_jvp import name_of_rule
 
-from .signature import argument_name, as_value, name_of
+from .signature import argument_name, as_value, name_of, sequence
 
 
 class Custom(abc.ABC):
@@ -33,7 +33,7 @@ class Custom(abc.ABC):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
 
-    def __init__(self, f: Callable[..., Any], nondiff_argnums: Sequence[int], nondiff_argnames: Sequence[str]) -> None:
+    def __init__(self, f: Callable[..., Any], nondiff_argnums: int | Sequence[int], nondiff_argnames: str | Sequence[str]) -> None:
         functools.update_wrapper(self, f)
         self._f, self._name = f, name_of(f)
         try:
@@ -41,6 +41,8 @@ class Custom(abc.ABC):
         except (TypeError, ValueError):
             self._signature = None
         names = list(self._signature.parameters) if self._signature is not None else []
+        nondiff_argnums = sequence(f"{self.kind} {self._name}: nondiff_argnums", nondiff_argnums, int)
+        nondiff_argnames = sequence(f"{self.kind} {self._name}: nondiff_argnames", nondiff_argnames, str)
         for n in nondiff_argnames:
             if n not in names:
                 raise ValueError(
@@ -62,7 +64,10 @@ class Custom(abc.ABC):
                     f"{self.kind} {self._name}: its signature is not known: pass arguments by position.{at(user_source())}"
                 )
             return args
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"{self.kind} {self._name}{self._signature}: {e}.{at(user_source())}") from None
         bound.apply_defaults()
         if bound.kwargs:
             raise TypeError(

@@ -112,7 +112,7 @@ def _tangent(d: Any, t: Type, who: str) -> Any:
 
 
 def custom_jvp(
-    f: Callable[..., Any] | None = None, nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
+    f: Callable[..., Any] | None = None, nondiff_argnums: int | Sequence[int] = (), nondiff_argnames: str | Sequence[str] = ()
 ) -> Any:
     """`f` with a derivative of its own, which serves forward and reverse mode, to any order.
 

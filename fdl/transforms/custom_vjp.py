@@ -138,7 +138,7 @@ def _spread(s: tree.Structure, ct: Any, where: str, out: list[tuple[str, Any]]) 
 
 
 def custom_vjp(
-    f: Callable[..., Any] | None = None, nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
+    f: Callable[..., Any] | None = None, nondiff_argnums: int | Sequence[int] = (), nondiff_argnames: str | Sequence[str] = ()
 ) -> Any:
     """`f` with a reverse-mode derivative of its own.
 

@@ -21,7 +21,7 @@ from fdl.tracer.transforms.linear_solve import linear_solve_p
 from fdl.tracer.transforms.transpose import transpose_program
 
 from .checks import arrays, cast, check_callable, flat_function
-from .signature import FlatFunction, as_value, name_of
+from .signature import FlatFunction, argument_name, as_value, name_of
 
 # --- closures -------------------------------------------------------------------------------------
 
@@ -38,7 +38,8 @@ def closure_convert(f: Callable[..., Any], *examples: Any) -> tuple[Callable[...
         `(g, hoisted)`: `g(*args, *hoisted)` is `f(*args)`.  Hoisted are floating-point arrays that may carry a derivative;
         everything else that `f` closes over stays inside.
 
-    Raises, when called: TreeError when the arguments are not nested like the examples.
+    Raises, when called: TreeError when the arguments are not nested like the examples; ShapeError or DTypeError, naming the argument, for
+    another shape or dtype than the example's.
 
     Example:
         >>> import fdl
@@ -51,7 +52,10 @@ def closure_convert(f: Callable[..., Any], *examples: Any) -> tuple[Callable[...
     check_callable(f, "closure_convert")
     flat, structure = tree.flatten(tuple(examples))
     function = flat_function(f, structure)
-    program, captured = record(function, [check_array(x) for x in flat], f"closure_convert({name_of(f)})")
+    names = [tree.path_str(p, argument_name(f, i)) for i, x in enumerate(examples) for p in tree.paths(tree.structure(x))]
+    who = f"closure_convert({name_of(f)})"
+    types = [check_array(x, f"{who}: the example {n}") for x, n in zip(flat, names, strict=True)]
+    program, captured = record(function, types, who)
     hoist = [_may_move(x) for x in captured]
     out_structure, name = function.out_structure, name_of(f)
     n = sum(hoist)
@@ -64,12 +68,22 @@ def closure_convert(f: Callable[..., Any], *examples: Any) -> tuple[Callable[...
                 f"closure_convert({name}): the arguments are not nested like the examples: "
                 f"{tree.difference(structure, given, 'arguments')}{at(user_source())}"
             )
+        leaves = [
+            _as_example(x, t, f"{who}: argument {n}")
+            for x, t, n in zip(leaves, types, names, strict=True)
+        ]
         moved = iter(hoisted)
         consts = [next(moved) if h else x for x, h in zip(captured, hoist, strict=True)]
         return arrays(tree.unflatten(out_structure, program_function(program)(*consts, *leaves)))
 
     converted.__name__ = name
     return converted, [x for x, h in zip(captured, hoist, strict=True) if h]
+
+
+def _as_example(x: Any, t: Type, who: str) -> Any:
+    """`x` in the type that an example had; raises an error that begins with `who` for another one."""
+    check_array(x, who)
+    return cast(x, t, who)
 
 
 def _may_move(x: Any) -> bool:
@@ -125,7 +139,7 @@ def _leaves_like(x: Any, structure: tree.Structure, types: list[Type], what: str
 def _check_aux(what: str, staged: _Staged) -> None:
     s = staged.structure
     if s.type is not tuple or len(s.children) != 2:
-        raise TypeError(f"{what} must return a pair (solution, aux), since has_aux=True, got {s}.{at(user_source())}")
+        raise TypeError(f"{what} must return a pair (solution, aux), since has_aux=True, got {tree.described(s)}.{at(user_source())}")
 
 
 # --- linear solves --------------------------------------------------------------------------------
@@ -181,7 +195,10 @@ def custom_linear_solve(
         _check_like(f"{label}: {what}", found, structure, types, "b", len(types) if aux else None)
         return found
 
-    check_callable(matvec, label)
+    check_callable(matvec, f"{label}: matvec")
+    check_callable(solve, f"{label}: solve")
+    if transpose_solve is not None:
+        check_callable(transpose_solve, f"{label}: transpose_solve")
     forward = staged(matvec, "matvec", False)
     vecmat: Program | None = None
     if symmetric:
@@ -257,7 +274,8 @@ def custom_root(
     strong = [t.strong() for t in types]
     one = tree.Structure(tuple, None, (structure,), structure.size)
     label = "custom_root"
-    check_callable(f, label)
+    for given_as, g in (("f", f), ("solve", solve), ("tangent_solve", tangent_solve)):
+        check_callable(g, f"{label}: {given_as}")
     function = _Staged(f, one, types, f"{label} (f)")
     _check_like(f"{label}: f", function, structure, types, "initial_guess")
     n, k = function.count, len(types)

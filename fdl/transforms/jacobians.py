@@ -30,7 +30,7 @@ def jacfwd(f: Callable[..., Any], argnums: ArgNums = 0, has_aux: bool = False, h
     """A function that returns the Jacobian of `f`, computed column by column in forward mode: for more outputs than inputs.
 
     Args:
-        f: returns a pytree of floating-point arrays; with `has_aux`, a pair (pytree, anything).
+        f: returns a pytree of floating-point arrays, complex ones too; with `has_aux`, a pair (pytree, anything).
         argnums: the position of the argument to differentiate with respect to, or several.
         has_aux: whether `f` returns auxiliary data besides; the result is then `(jacobian, aux)`.
         holomorphic: whether `f` is a holomorphic function of complex arguments.
@@ -135,7 +135,7 @@ def _forward(f: Callable[..., Any], transform: str, argnums: ArgNums, has_aux: b
 
         def push(*dots: Any) -> list[Any]:
             outs, moved = jvp_flat(function, chosen.leaves, dots, f"{transform}({name_of(f)})")
-            check_outputs(f, transform, outs, function.out_structure, holomorphic=holomorphic)
+            check_outputs(f, transform, outs, function.out_structure, holomorphic=holomorphic, allow_complex=True)
             out_types[:] = [type_of(x) for x in outs]
             return [instantiate(d) for d in moved]
 

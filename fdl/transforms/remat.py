@@ -14,7 +14,7 @@ from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, described, r
 from fdl.tracer.transforms.checkpoint import Policy, checkpoint_p
 
 from .checks import check_callable
-from .signature import FlatFunction, argument_name, as_value, check_leaves, chosen, name_of
+from .signature import FlatFunction, argument_name, as_value, check_integers, check_leaves, chosen, name_of
 
 _KEPT = 64
 
@@ -62,7 +62,7 @@ def checkpoint(
         )
     static = chosen(f, "static", static_argnums, static_argnames, "checkpoint")
     name = name_of(f)
-    traces: dict[Any, tuple[Program, list[Any], tree.Structure]] = {}
+    traces: dict[Any, tuple[Program, list[Any], FlatFunction]] = {}
 
     @functools.wraps(f)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
@@ -94,12 +94,16 @@ def checkpoint(
             call.__name__ = name
             function = FlatFunction(call, structure)
             program, captured = record(function, types, f"checkpoint({name})", name if name.isidentifier() else "f")
-            known = traces[key] = program, captured, function.out_structure
+            known = traces[key] = program, captured, function
             while len(traces) > _KEPT:
                 traces.pop(next(iter(traces)))
-        program, captured, out_structure = known
+        program, captured, function = known
+        if function.narrowed:
+            paths = [(argument_name(f, i), tree.paths(tree.structure(v))) for i, v in named.items()]
+            names = [tree.path_str(path, root) for root, ways in paths for path in ways]
+            check_integers(f"checkpoint({name})", function.narrowed, leaves, lambda: names)
         outs = bind(checkpoint_p, *captured, *leaves, program=program, policy=policy, prevent_cse=prevent_cse)
-        return tree.unflatten(out_structure, [as_value(x) for x in outs])
+        return tree.unflatten(function.out_structure, [as_value(x) for x in outs])
 
     return checkpointed
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdl.tracer import tree
-from fdl.tracer.array import own
+import numpy as np
+
+from fdl.tracer import dtypes, tree
+from fdl.tracer.array import ArrayBase, own
 from fdl.tracer.errors import at, is_own, user_source
-from fdl.tracer.trace import Tracer, check_array, current, described, is_evaluating
+from fdl.tracer.ir import Type
+from fdl.tracer.trace import Narrowed, Tracer, check_array, current, described, is_evaluating, narrow
 from fdl.tracer.transforms.jvp import JVPTracer
 
 
@@ -67,8 +70,8 @@ def chosen(
     Raises: TypeError for what is no int or no str, ValueError for an argument that `f` does not take.
     """
     where = f"{transform}({name_of(f)}): {what}_arg"
-    given = _sequence(f"{where}nums", numbers, int)
-    named = _sequence(f"{where}names", names, str)
+    given = sequence(f"{where}nums", numbers, int)
+    named = sequence(f"{where}names", names, str)
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):  # a built-in that does not tell
@@ -94,7 +97,8 @@ def chosen(
     return Chosen(frozenset(numbered), frozenset([*named, *(positional[k] for k in numbered if 0 <= k < n)]))
 
 
-def _sequence(what: str, value: Any, kind: type) -> list[Any]:
+def sequence(what: str, value: Any, kind: type) -> list[Any]:
+    """`value`, one of a kind, several, or None, as a list; raises a TypeError that begins with `what` for anything else."""
     if value is None:
         return []
     items = [value] if isinstance(value, kind) else value
@@ -126,6 +130,16 @@ def check_leaves(f: Callable[..., Any], transform: str, root: str, value: Any) -
         check_array(leaf, f"{transform}({name_of(f)}): argument {tree.path_str(path, root)}")
 
 
+def stands_for(x: Any, what: str) -> Type:
+    """The type of an argument whose value does not matter: that of an array or a number, a type itself, or that of anything else with a
+    shape and a dtype. Raises a DTypeError that begins with `what` for what has none."""
+    if isinstance(x, Type):
+        return x
+    if not isinstance(x, (ArrayBase, np.ndarray, np.generic)) and hasattr(x, "shape") and hasattr(x, "dtype"):
+        return Type(tuple(int(n) for n in x.shape), dtypes.of(x.dtype))
+    return check_array(x, what)
+
+
 class FlatFunction:
     """`f` on flat arguments: rebuilds `(args, kwargs)`, and remembers the structure of what `f` returned.
 
@@ -142,6 +156,8 @@ class FlatFunction:
         self.__name__ = name_of(f)
         self.out_structure: tree.Structure = tree.NONE
         self.aux: Any = None
+        self.narrowed: dict[int, list[Narrowed]] = {}
+        """What becomes of leaves that are weak integers; filled by `record`."""
 
     def describe(self, k: int) -> str:
         """What messages call leaf `k`: "argument x['w'] of path:line (f)"; "" where the function has no line."""
@@ -172,6 +188,30 @@ class FlatFunction:
         for path, x in zip(tree.paths(self.out_structure), flat, strict=True):
             check_array(x, f"{self.__name__}: its output{tree.path_str(path)}")
         return flat
+
+
+def check_integers(
+    who: str, narrowed: Mapping[int, Sequence[Narrowed]], leaves: Sequence[Any], names: Callable[[], Sequence[str]]
+) -> None:
+    """Raises an OverflowError that names the argument which is a Python integer, and does not fit in the integer type that the traced
+    function takes it as. A leaf that is traced itself is noted where it comes from.
+
+    Args:
+        who: what messages begin with.
+        narrowed: of the leaves by number: what the function takes them as.
+        names: gives what messages call the leaves.
+    """
+    for k, ways in narrowed.items():
+        x = leaves[k]
+        for way in ways:
+            if isinstance(x, Tracer):
+                narrow(x, way)
+            elif type(x) is int and not way.low <= x <= way.high:
+                raise OverflowError(
+                    f"{who}: argument {names()[k]} is the Python integer {x}, which does not fit in {way.dtype.name} ({way.name}): "
+                    f"expected {way.low} to {way.high}. Convert what has that dtype to a wider one, such as int64, or pass the number as "
+                    f"an array of its own dtype.{at(way.source)}"
+                )
 
 
 def _raised_by_a_call(error: TypeError) -> bool:

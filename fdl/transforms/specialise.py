@@ -23,17 +23,18 @@ from typing import Any
 import numpy as np
 
 from fdl.backends import compiler
+from fdl.backends.modes import variant
 from fdl.config import config
 from fdl.tracer import tree
 from fdl.tracer.array import Array, ArrayBase
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Equation, Literal, Program, Type, evaluate
 from fdl.tracer.passes.expand import expand
-from fdl.tracer.trace import Tracer, axis_sizes, bind, check_array, described, is_evaluating, record, sourced
+from fdl.tracer.trace import Narrowed, Tracer, axis_sizes, bind, check_array, described, is_evaluating, record, sourced
 from fdl.tracer.transforms.call import jit_p
 
 from .announce import History, Kind, traced_first
-from .signature import Chosen, FlatFunction, argument_name, name_of
+from .signature import Chosen, FlatFunction, argument_name, check_integers, name_of
 
 _EXECUTABLES: OrderedDict[Any, Any] = OrderedDict()
 _MAX_EXECUTABLES = 4096
@@ -93,6 +94,8 @@ class Traced:
     """The leaves that a call consumes."""
     slots: list[int | None]
     """Which input of `closed` each leaf is; None for one that it does not take."""
+    narrowed: dict[int, list[Narrowed]]
+    """What the function takes leaves as that are Python integers, where not every one fits."""
     closed: Program
     """What is compiled: without the inputs that nothing reads, and with what is closed over as constants."""
     executable: Any = None
@@ -164,6 +167,7 @@ class Specialiser:
         """A call that no entry of the call path fits."""
         again = is_again()
         leaves, traced = self.prepare(args, kwargs)
+        self.check_integers(traced, leaves)
         if self.is_staged(leaves, traced):
             outs = self.stage(traced, leaves)
         else:
@@ -226,6 +230,7 @@ class Specialiser:
                 kwargs,
                 is_static=is_static,
                 slots=traced.slots,
+                ranges={k: _range(ways) for k, ways in traced.narrowed.items()},
                 consumed=self.marks(traced),
                 guard=is_evaluating if traced.donated else None,
             )
@@ -249,12 +254,14 @@ class Specialiser:
 
     # --- specialisations --------------------------------------------------------------------------
 
-    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Traced]:
-        """The leaves of the dynamic arguments, and their specialisation."""
+    def prepare(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], type_of: Callable[[Any], Type] = check_array
+    ) -> tuple[list[Any], Traced]:
+        """The leaves of the dynamic arguments, and their specialisation; `type_of` tells the type of a leaf."""
         statics, dynamic, dynamic_kw = self.split(args, kwargs)
         leaves, structure = tree.flatten((dynamic, dynamic_kw))
         try:
-            types = tuple([check_array(x) for x in leaves])
+            types = tuple([type_of(x) for x in leaves])
         except TypeError:
             self._blame(Kind(structure, (), statics), leaves)
             raise
@@ -266,6 +273,11 @@ class Specialiser:
             while len(self.traces) > _MAX_TRACES:
                 self.traces.popitem(last=False)
         return leaves, found
+
+    def check_integers(self, traced: Traced, leaves: Sequence[Any]) -> None:
+        """Raises an OverflowError for a Python integer among the leaves that does not fit where the function takes it."""
+        if traced.narrowed:
+            check_integers(repr(self), traced.narrowed, leaves, lambda: traced.kind.leaf_names(self.f))
 
     def _trace(self, kind: Kind, leaves: Sequence[Any], n_args: int) -> Traced:
         fixed = {k: v.value for k, v in kind.statics}
@@ -280,7 +292,8 @@ class Specialiser:
         function = FlatFunction(call, kind.structure, user=self.f, names=lambda: kind.leaf_names(self.f))
         program, captured = record(function, kind.types, repr(self), self.name if self.name.isidentifier() else "f")
         closed, slots = _closed(program, len(captured), self.options.keep_unused)
-        traced = Traced(kind, program, captured, function.out_structure, self._donated(kind, n_args), slots, closed)
+        donated = self._donated(kind, n_args)
+        traced = Traced(kind, program, captured, function.out_structure, donated, slots, function.narrowed, closed)
         if not self.trace_count:
             traced_first(self.f, kind)
         self.trace_count += 1
@@ -308,16 +321,16 @@ class Specialiser:
 
     def executable(self, traced: Traced) -> Any:
         """The compiled code of a specialisation."""
-        backend = self.options.backend or config.backend
-        if traced.executable is None or traced.executable.backend != backend:
+        backend = variant(self.options.backend or config.backend)
+        if traced.executable is None or traced.executable.variant != backend:
             donated = tuple(slot for k in traced.donated if (slot := traced.slots[k]) is not None)
-            start = time.perf_counter()
+            start, setting = time.perf_counter(), traced.executable is not None
             try:
-                traced.executable, fresh = executable_for(traced.closed, backend, donated if backend == "llvm" else ())
+                traced.executable, fresh = executable_for(traced.closed, backend, donated if backend != "reference" else ())
             except compiler.LoweringError as error:
                 raise self._named(error, traced) from None
             traced.flat = None
-            if fresh:
+            if fresh and not setting:  # no argument is the cause where a setting changed
                 self.history.add(traced.kind, time.perf_counter() - start)
         return traced.executable
 
@@ -345,6 +358,11 @@ class Specialiser:
         """Raises the error that names the argument which is no array."""
         for name, leaf in zip(kind.leaf_names(self.f), leaves, strict=True):
             check_array(leaf, f"{self!r}: argument {name}")
+
+
+def _range(ways: Sequence[Narrowed]) -> tuple[int, int]:
+    """The integers that fit everywhere."""
+    return max(w.low for w in ways), min(w.high for w in ways)
 
 
 class _Static:

@@ -1,16 +1,17 @@
-"""Programs and types without values: `make_ir` and `eval_shape`."""
+"""Programs and types without values: `make_ir`, `eval_shape`, `ShapeDtypeStruct`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fdl.tracer import tree
-from fdl.tracer.errors import at, user_source
+from fdl.tracer import dtypes, tree
+from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type
-from fdl.tracer.trace import check_array, described, record
+from fdl.tracer.trace import described, record
 
-from .signature import FlatFunction, argument_name, name_of
+from .signature import FlatFunction, argument_name, name_of, stands_for
 
 
 def make_ir(f: Callable[..., Any]) -> Callable[..., Program]:
@@ -35,7 +36,9 @@ def make_ir(f: Callable[..., Any]) -> Callable[..., Program]:
 
 
 def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The types (shape, dtype) that `f` would return, as a pytree, without computing anything. Arguments may be types too.
+    """The types (shape, dtype) that `f` would return, as a pytree, without computing anything.
+
+    Arguments may be types too: what `eval_shape` or `ShapeDtypeStruct` returns, or anything that has a `shape` and a `dtype`.
 
     Example:
         >>> import fdl, fdl.numpy as fnp
@@ -44,6 +47,26 @@ def eval_shape(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     program, _, structure = stage(f, args, kwargs, "eval_shape")
     return tree.unflatten(structure, program.out_types)
+
+
+def ShapeDtypeStruct(shape: Sequence[int], dtype: Any) -> Type:
+    """The type of an array, for where no value is needed: `eval_shape`, `jit(f).lower`, `linear_transpose`, the result of a callback.
+
+    Raises: TypeError for what is no shape or no dtype.
+
+    Example:
+        >>> import fdl, fdl.numpy as fnp
+        >>> image = fdl.ShapeDtypeStruct((28, 28), "float32")
+        >>> print(fdl.eval_shape(fnp.sum, image), fdl.jit(fnp.sum).lower(image).compile()(fnp.ones((28, 28))))
+        f32[] 784.0
+    """
+    try:
+        sizes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        raise TypeError(f"ShapeDtypeStruct: shape: expected a tuple of ints, got {described(shape)}.{at(user_source())}") from None
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"ShapeDtypeStruct: shape: expected sizes that are not negative, got {sizes}.{at(user_source())}")
+    return Type(sizes, dtypes.of(dtype))
 
 
 def stage(
@@ -55,21 +78,14 @@ def stage(
     who = f"{transform}({name_of(f)})"
     labelled: list[tuple[str, Any]] = []
     for i, a in enumerate(args):
-        labelled += [(tree.path_str(p, argument_name(f, i)), x) for p, x in tree.flatten_with_paths(a, _is_type)[0]]
+        labelled += [(tree.path_str(p, argument_name(f, i)), x) for p, x in tree.flatten_with_paths(a)[0]]
     for k in sorted(kwargs):
-        labelled += [(tree.path_str(p, k), x) for p, x in tree.flatten_with_paths(kwargs[k], _is_type)[0]]
-    leaves, structure = tree.flatten((args, kwargs), _is_type)
-    types = [
-        x if isinstance(x, Type) else check_array(x, f"{who}: argument {label}")
-        for (label, _), x in zip(labelled, leaves, strict=True)
-    ]
+        labelled += [(tree.path_str(p, k), x) for p, x in tree.flatten_with_paths(kwargs[k])[0]]
+    leaves, structure = tree.flatten((args, kwargs))
+    types = [stands_for(x, f"{who}: argument {label}") for (label, _), x in zip(labelled, leaves, strict=True)]
     function = FlatFunction(f, structure)
     program, captured = record(function, types, who, _identifier(name_of(f)))
     return program, captured, function.out_structure
-
-
-def _is_type(x: Any) -> bool:
-    return isinstance(x, Type)
 
 
 def _identifier(name: str) -> str:

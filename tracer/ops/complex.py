@@ -25,6 +25,7 @@ from ..ir import Type, type_of
 from ..primitive import Elementwise, Primitive, Undefined, Zero, lookup
 from ..scalars import join_parts
 from ..trace import bind
+from . import elementwise as e
 from .elementwise import batch_elementwise, neg, splat, sum_to
 
 # --- parts of a complex number --------------------------------------------------------------------
@@ -155,4 +156,11 @@ def conj_of(x: Any) -> Any:
     return conj(x) if dtypes.is_complex(type_of(x).dtype) else x
 
 
-__all__ = ["complex", "complex_p", "conj", "conj_of", "conj_p", "imag", "imag_p", "real", "real_of", "real_p"]
+def exp2(x: Any) -> Any:
+    """2 to the power `x`, elementwise: of a complex `x`, the exponential of x log 2."""
+    if not dtypes.is_complex(type_of(x).dtype):
+        return e.exp2(x)
+    return e.exp(e.mul(x, e.scalar_like(np.log(2.0), x)))
+
+
+__all__ = ["complex", "complex_p", "conj", "conj_of", "conj_p", "exp2", "imag", "imag_p", "real", "real_of", "real_p"]

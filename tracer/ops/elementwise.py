@@ -356,7 +356,14 @@ def _erf_slope(x: Any) -> Any:
 
 erf_p, erf = _declare("erf", lambda t, y, x: mul(t, _erf_slope(x)))
 erfc_p, erfc = _declare("erfc", lambda t, y, x: neg(mul(t, _erf_slope(x))))
-erf_inv_p, erf_inv = _declare("erf_inv", lambda t, y, x: mul(t, mul(scalar_like(np.sqrt(np.pi) / 2, x), exp(mul(y, y)))))
+
+
+def _erf_inv_slope(y: Any, x: Any) -> Any:
+    return mul(scalar_like(np.sqrt(np.pi) / 2, x), exp(mul(y, y)))
+
+
+erf_inv_p, erf_inv = _declare("erf_inv", lambda t, y, x: mul(t, _erf_inv_slope(y, x)))
+erf_inv_giles_p, erf_inv_giles = _declare("erf_inv_giles", lambda t, y, x: mul(t, _erf_inv_slope(y, x)))
 
 
 def _square_sum(a: Any, b: Any) -> Any:

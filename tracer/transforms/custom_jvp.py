@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ..errors import LeakedTracerError, MissingRuleError, at, user_source
@@ -83,10 +83,9 @@ def _(trace: JVPTrace, call: CustomJVP, inputs: Sequence[Any]) -> list[Any]:
 @_call.register
 def _(trace: BatchTrace, call: CustomJVP, inputs: Sequence[Any]) -> list[Any]:
     values, mapped = lanes_of(trace, inputs)
-    if not any(mapped) and trace.axis.name is None:  # a collective needs the lanes even where no input has them
-        return _above(trace, call, values)
-    batched = CustomJVP(MappedFunction(call.f, trace.size, mapped), MappedJVP(call.rule, trace.size, mapped), call.name)
-    return [BatchTracer(trace, x, 0) for x in _above(trace, batched, values)]
+    size = trace.size
+    batched = CustomJVP(MappedFunction(call.f, size, mapped, trace), MappedJVP(call.rule, size, mapped, trace), call.name)
+    return over_lanes_or_once(trace, mapped, lambda: _above(trace, call, values), lambda: _above(trace, batched, values))
 
 
 def _above(trace: Trace, call: CustomJVP, inputs: Sequence[Any]) -> list[Any]:
@@ -118,10 +117,12 @@ def explained(name: str) -> Iterator[None]:
     except LeakedTracerError as e:
         if "custom rule" in str(e):
             raise
-        raise LeakedTracerError(
+        error = LeakedTracerError(
             f"{name}: the function with a custom rule, or its rule, uses a traced array that is not among its arguments: a rule "
             f"only knows the derivative in the arguments. Pass the array as an argument, or use fdl.closure_convert.\n  {e}"
-        ) from None
+        )
+        error.owner = e.owner
+        raise error from None
 
 
 def closed_over(kind: str, name: str) -> MissingRuleError:
@@ -134,28 +135,46 @@ def closed_over(kind: str, name: str) -> MissingRuleError:
 
 def lanes_of(trace: BatchTrace, inputs: Sequence[Any]) -> tuple[list[Any], tuple[bool, ...]]:
     """The values behind `inputs`, with the mapped axis first, and which of them have one."""
-    mapped = tuple(isinstance(x, BatchTracer) and x.owner is trace for x in inputs)
+    mapped = tuple(trace.owns(x) for x in inputs)
     assert trace.parent is not None
     with using(trace.parent):
         return [move_axis(x.value, x.axis, 0) if m else x for x, m in zip(inputs, mapped, strict=True)], mapped
 
 
-def over_lanes(f: Flat, size: int, args: Sequence[Any], mapped: Sequence[bool]) -> list[Any]:
-    """The outputs of `f` mapped over the first axis of the marked arguments, each with the mapped axis first."""
-    outs, axes = batch_flat(f, size, args, [0 if m else None for m in mapped])
+def over_lanes_or_once(
+    trace: BatchTrace, mapped: Sequence[bool], once: Callable[[], list[Any]], lanes: Callable[[], list[Any]]
+) -> list[Any]:
+    """The outputs of a call in a trace over lanes: by one call for all lanes where nothing in it differs between them.
+
+    Besides its inputs this may be what the function closes over, and a collective in it.  Whether it closes over lanes shows when it runs
+    outside of their trace, where they mean nothing.
+    """
+    if not any(mapped) and trace.axis.name is None:
+        try:
+            return once()
+        except LeakedTracerError as e:
+            if not isinstance(e.owner, BatchTrace) or not trace.is_or_has(e.owner):
+                raise
+    return [BatchTracer(trace, x, 0) for x in lanes()]
+
+
+def over_lanes(f: Flat, size: int, args: Sequence[Any], mapped: Sequence[bool], twin: BatchTrace | None = None) -> list[Any]:
+    """The outputs of `f` mapped over the first axis of the marked arguments, each with the mapped axis first. `twin`: see `BatchTrace`."""
+    outs, axes = batch_flat(f, size, args, [0 if m else None for m in mapped], twin=twin)
     return [with_batch_axis(x, a, size) for x, a in zip(outs, axes, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class MappedFunction:
-    """A flat function over the lanes of its marked inputs."""
+    """A flat function over the lanes of its marked inputs, and of what it closes over where that is of the trace `twin`."""
 
     f: Flat
     size: int
     mapped: tuple[bool, ...]
+    twin: BatchTrace | None = field(default=None, compare=False)
 
     def __call__(self, *args: Any) -> list[Any]:
-        return over_lanes(self.f, self.size, args, self.mapped)
+        return over_lanes(self.f, self.size, args, self.mapped, self.twin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +184,7 @@ class MappedJVP:
     rule: Rule
     size: int
     mapped: tuple[bool, ...]
+    twin: BatchTrace | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -179,7 +199,7 @@ class MappedJVP:
             zeros.update((i, d) for i, d in enumerate(dots) if isinstance(d, Zero))
             return [*outs, *(d for d in dots if not isinstance(d, Zero))]
 
-        found = over_lanes(flat, self.size, [*primals, *tangents], self.mapped * 2)
+        found = over_lanes(flat, self.size, [*primals, *tangents], self.mapped * 2, self.twin)
         n_outs = (len(found) + len(zeros)) // 2
         rest = iter(found[n_outs:])
         return found[:n_outs], [Zero(type_of(x)) if i in zeros else next(rest) for i, x in enumerate(found[:n_outs])]

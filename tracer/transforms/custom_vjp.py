@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .. import dtypes
@@ -37,10 +37,11 @@ from .custom_jvp import (
     lanes_of,
     name_of_rule,
     over_lanes,
+    over_lanes_or_once,
 )
 from .jvp import JVPTrace, instantiate, tangent_type
 from .linearize import TangentTrace
-from .vmap import BatchTrace, BatchTracer, batch_flat, batch_program, with_batch_axis
+from .vmap import BatchTrace, batch_flat, batch_program, with_batch_axis
 
 Fwd: TypeAlias = Callable[..., tuple[Sequence[Any], Sequence[Any], Hashable]]
 Bwd: TypeAlias = Callable[[Hashable, Sequence[Any], Sequence[Any]], Sequence[Any]]
@@ -96,13 +97,9 @@ def _(trace: JVPTrace, call: CustomVJP, inputs: Sequence[Any]) -> list[Any]:
 @_call.register
 def _(trace: BatchTrace, call: CustomVJP, inputs: Sequence[Any]) -> list[Any]:
     values, mapped = lanes_of(trace, inputs)
-    if not any(mapped) and trace.axis.name is None:  # a collective needs the lanes even where no input has them
-        return _above(trace, call, values)
-    size = trace.size
-    batched = CustomVJP(
-        MappedFunction(call.f, size, mapped), MappedFwd(call.fwd, size, mapped), MappedBwd(call.bwd, size, mapped), call.name
-    )
-    return [BatchTracer(trace, x, 0) for x in _above(trace, batched, values)]
+    how = trace.size, mapped, trace
+    batched = CustomVJP(MappedFunction(call.f, *how), MappedFwd(call.fwd, *how), MappedBwd(call.bwd, *how), call.name)
+    return over_lanes_or_once(trace, mapped, lambda: _above(trace, call, values), lambda: _above(trace, batched, values))
 
 
 def _above(trace: Trace, call: CustomVJP, inputs: Sequence[Any]) -> list[Any]:
@@ -163,6 +160,7 @@ class MappedFwd:
     fwd: Fwd
     size: int
     mapped: tuple[bool, ...]
+    twin: BatchTrace | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -176,7 +174,7 @@ class MappedFwd:
             found[:] = [len(outs), structure]
             return [*outs, *residuals]
 
-        values = over_lanes(flat, self.size, inputs, self.mapped)
+        values = over_lanes(flat, self.size, inputs, self.mapped, self.twin)
         n, structure = found
         return values[:n], values[n:], structure
 
@@ -188,6 +186,7 @@ class MappedBwd:
     bwd: Bwd
     size: int
     mapped: tuple[bool, ...]
+    twin: BatchTrace | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -201,6 +200,7 @@ class MappedBwd:
             [*residuals, *cts],
             (True,) * (k + len(cts)),
             self.mapped,
+            self.twin,
         )
 
 
@@ -223,7 +223,9 @@ class MappedPull:
         return _pull_lanes(lambda *args: self.pull(args[:k], args[k:]), self.size, [*residuals, *cts], flags, self.mapped)
 
 
-def _pull_lanes(f: Flat, size: int, args: Sequence[Any], flags: Sequence[bool], mapped: Sequence[bool]) -> list[Any]:
+def _pull_lanes(
+    f: Flat, size: int, args: Sequence[Any], flags: Sequence[bool], mapped: Sequence[bool], twin: BatchTrace | None = None
+) -> list[Any]:
     """What `f` gives for each input, over lanes; summed where the input is shared, None where `f` gives None."""
     given: list[bool] = []
 
@@ -232,7 +234,7 @@ def _pull_lanes(f: Flat, size: int, args: Sequence[Any], flags: Sequence[bool], 
         given[:] = [x is not None for x in results]
         return [x for x in results if x is not None]
 
-    outs, axes = batch_flat(flat, size, args, [0 if m else None for m in flags])
+    outs, axes = batch_flat(flat, size, args, [0 if m else None for m in flags], twin=twin)
     found = iter(zip(outs, axes, strict=True))
     results: list[Any] = []
     for g, m in zip(given, mapped, strict=True):

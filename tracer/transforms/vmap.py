@@ -32,13 +32,30 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Applies batch rules over an axis of `size` elements; an `Axis` with a name is the one that collectives of that name go over."""
+    """Applies batch rules over an axis of `size` elements; an `Axis` with a name is the one that collectives of that name go over.
+
+    `twin` is another trace over the lanes of the same axis, whose tracers are as this one's own: a function with a custom rule, which is
+    mapped in a trace of its own, may close over lanes of the trace that it was called in.
+    """
 
     axis: Axis
 
-    def __init__(self, parent: Trace, size: int, label: str = "") -> None:
-        self.parent, self.label = parent, label
+    def __init__(self, parent: Trace, size: int, label: str = "", twin: BatchTrace | None = None) -> None:
+        self.parent, self.label, self.twin = parent, label, twin
         self.axis = size if isinstance(size, Axis) else Axis(size)
+
+    def owns(self, x: Any) -> bool:
+        """Whether `x` has lanes of this trace."""
+        if not isinstance(x, BatchTracer):
+            return False
+        return self.is_or_has(x.owner)
+
+    def is_or_has(self, trace: Trace) -> bool:
+        """Whether `trace` is this one, or a twin of it."""
+        t: BatchTrace | None = self
+        while t is not None and t is not trace:
+            t = t.twin
+        return t is not None
 
     @property
     def size(self) -> Axis:
@@ -47,7 +64,7 @@ class BatchTrace(Trace):
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         assert self.parent is not None
-        own = [isinstance(x, BatchTracer) and x.owner is self for x in inputs]
+        own = [self.owns(x) for x in inputs]
         if not any(own) and (self.axis.name is None or not mentions_axis(primitive, params, self.axis.name)):
             return self.parent.process(primitive, inputs, params)
         values = [x.value if mine else x for x, mine in zip(inputs, own, strict=True)]
@@ -71,14 +88,18 @@ class BatchTrace(Trace):
 
 
 def batch_flat(
-    f: Callable[..., Sequence[Any]], size: int, args: Sequence[Any], axes: Sequence[int | None], label: str = ""
-) -> tuple[list[Any], list[int | None]]:
-    """The outputs of a flat function mapped over the given axes, and the axis of each output (None: not batched)."""
-    trace = BatchTrace(current(), size, label or getattr(f, "__name__", ""))
+    f: Callable[..., Sequence[Any]], size: int, args: Sequence[Any], axes: Sequence[int | None], label: str = "",
+    twin: BatchTrace | None = None,
+) -> tuple[list[Any], list[int | None]]:  # fmt: skip
+    """The outputs of a flat function mapped over the given axes, and the axis of each output (None: not batched).
+
+    `twin`: see `BatchTrace`.
+    """
+    trace = BatchTrace(current(), size, label or getattr(f, "__name__", ""), twin)
     trace.describe = getattr(f, "describe", None)
     with living(trace):
         outs = f(*[x if a is None else BatchTracer(trace, x, a, k) for k, (x, a) in enumerate(zip(args, axes, strict=True))])
-        own = [isinstance(x, BatchTracer) and x.owner is trace for x in outs]
+        own = [trace.owns(x) for x in outs]
     return (
         [x.value if mine else x for x, mine in zip(outs, own, strict=True)],
         [x.axis if mine else None for x, mine in zip(outs, own, strict=True)],

@@ -239,7 +239,13 @@ int:
 int_value:
   %iv = call i64 @PyLong_AsLongLongAndOverflow(ptr %object, ptr %overflow)
   %beyond = load i32, ptr %overflow
-  %fits64 = icmp eq i32 %beyond, 0
+  %low = ptrtoint ptr %what to i64
+  %high = ptrtoint ptr %table to i64
+  %from_low = icmp sge i64 %iv, %low
+  %to_high = icmp sle i64 %iv, %high
+  %within = and i1 %from_low, %to_high
+  %is64 = icmp eq i32 %beyond, 0
+  %fits64 = and i1 %is64, %within
   %i32v = trunc i64 %iv to i32
   %back = sext i32 %i32v to i64
   %small = icmp eq i64 %back, %iv

@@ -47,11 +47,11 @@ class SVDResult(NamedTuple):
     Vh: Any
 
 
-def cholesky(x: Any, /, *, upper: bool = False, symmetrize_input: bool = True) -> Any:
-    """The triangular L with L Lᴴ = x (or U with Uᴴ U = x when `upper`), for Hermitian positive definite matrices (..., n, n).
+def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Any:
+    """The triangular L with L Lᴴ = a (or U with Uᴴ U = a when `upper`), for Hermitian positive definite matrices (..., n, n).
 
     Args:
-        symmetrize_input: factorize (x + xᴴ) / 2, so that the gradient is Hermitian too. Otherwise only one triangle of `x` is read, the
+        symmetrize_input: factorize (a + aᴴ) / 2, so that the gradient is Hermitian too. Otherwise only one triangle of `a` is read, the
             one that the result has.
 
     A matrix that is not positive definite gives NaN.
@@ -60,7 +60,7 @@ def cholesky(x: Any, /, *, upper: bool = False, symmetrize_input: bool = True) -
         >>> cholesky([[4.0, 2.0], [2.0, 5.0]]).tolist()
         [[2.0, 0.0], [1.0, 2.0]]
     """
-    (a,) = matrices("cholesky", x, square=True)
+    (a,) = matrices("cholesky", a, square=True)
     if symmetrize_input:
         a = symmetrized(a)
     elif upper:
@@ -69,19 +69,19 @@ def cholesky(x: Any, /, *, upper: bool = False, symmetrize_input: bool = True) -
     return m.adjoint(factored) if upper else factored
 
 
-def qr(x: Any, /, mode: str = "reduced") -> Any:
-    """(Q, R) with x = Q R, QᴴQ = 1 and R upper triangular, for matrices (..., m, n).
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """(Q, R) with a = Q R, QᴴQ = 1 and R upper triangular, for matrices (..., m, n).
 
     Args:
         mode: "reduced" (Q is (..., m, k), R (..., k, n), with k = min(m, n)), "complete" (Q is square), or "r" (R alone).
 
-    The derivative needs the first k columns of `x` to be independent.
+    The derivative needs the first k columns of `a` to be independent.
 
     Raises: ShapeError for another mode.
     """
     if mode not in ("reduced", "complete", "r"):
         raise ShapeError(f"qr: mode {mode!r}, expected 'reduced', 'complete' or 'r'.{at(user_source())}")
-    (a,) = matrices("qr", x)
+    (a,) = matrices("qr", a)
     q, r = factor.qr(a, full_matrices=mode == "complete")
     return r if mode == "r" else QRResult(q, r)
 
@@ -96,7 +96,7 @@ def _hermitian(name: str, x: Any, uplo: str | None, symmetrize: bool) -> Any:
     return m.adjoint(a) if uplo == "U" else a
 
 
-def eigh(x: Any, /, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
+def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """(eigenvalues, eigenvectors) of Hermitian matrices (..., n, n): real ascending values (..., n), and orthonormal columns.
 
     Args:
@@ -108,37 +108,37 @@ def eigh(x: Any, /, UPLO: str | None = None, symmetrize_input: bool = True) -> E
         >>> w.round().tolist()
         [1.0, 3.0]
     """
-    return EighResult(*spectral.eigh(_hermitian("eigh", x, UPLO, symmetrize_input)))
+    return EighResult(*spectral.eigh(_hermitian("eigh", a, UPLO, symmetrize_input)))
 
 
-def eigvalsh(x: Any, /, UPLO: str | None = None, *, symmetrize_input: bool = True) -> Any:
+def eigvalsh(a: Any, UPLO: str | None = None, *, symmetrize_input: bool = True) -> Any:
     """The eigenvalues (..., n) of Hermitian matrices (..., n, n), real and ascending; the arguments are those of `eigh`."""
-    return spectral.eigh(_hermitian("eigvalsh", x, UPLO, symmetrize_input), vectors=False)[0]
+    return spectral.eigh(_hermitian("eigvalsh", a, UPLO, symmetrize_input), vectors=False)[0]
 
 
-def eig(x: Any, /) -> EigResult:
+def eig(a: Any) -> EigResult:
     """(eigenvalues, eigenvectors) of square matrices (..., n, n): both complex, the vectors as columns of length 1.
 
     The largest element of each vector is real. On the CPU only.
     """
-    return EigResult(*spectral.eig(*matrices("eig", x, square=True)))
+    return EigResult(*spectral.eig(*matrices("eig", a, square=True)))
 
 
-def eigvals(x: Any, /) -> Any:
+def eigvals(a: Any) -> Any:
     """The eigenvalues (..., n) of square matrices (..., n, n), complex, in LAPACK's order."""
-    (a,) = matrices("eigvals", x, square=True)
+    (a,) = matrices("eigvals", a, square=True)
     return spectral.eig(a, vectors=False)[0]
 
 
-def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """(U, S, Vh) with x = U diag(S) Vh, for matrices (..., m, n): U and V have orthonormal columns, S (..., k) descends, k = min(m, n).
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """(U, S, Vh) with a = U diag(S) Vh, for matrices (..., m, n): U and V have orthonormal columns, S (..., k) descends, k = min(m, n).
 
     Args:
         full_matrices: U (..., m, m) and Vh (..., n, n), instead of (..., m, k) and (..., k, n).
         compute_uv: False gives S alone.
-        hermitian: `x` is Hermitian, which is quicker.
+        hermitian: `a` is Hermitian, which is quicker.
     """
-    (a,) = matrices("svd", x, square=hermitian)
+    (a,) = matrices("svd", a, square=hermitian)
     if hermitian:
         return _svd_hermitian(symmetrized(a), compute_uv)
     found = spectral.svd(a, full_matrices, compute_uv)

@@ -142,7 +142,7 @@ def det_flat(a: Any) -> list[Any]:
     return call_custom_jvp(CustomJVP(_det, _det_rule, "det"), [a])
 
 
-def det(x: Any, /) -> Any:
+def det(a: Any) -> Any:
     """The determinants of square matrices: (..., n, n) → (...).
 
     The derivative, by the adjugate matrix, is right for singular matrices too: of rank n - 1 it is not zero, of a lower rank it is zero.
@@ -152,7 +152,7 @@ def det(x: Any, /) -> Any:
         >>> float(det([[1.0, 2.0], [3.0, 4.0]]))
         -2.0
     """
-    (a,) = matrices("det", x, square=True)
+    (a,) = matrices("det", a, square=True)
     return _explicit(a) if shape_of(a)[-1] <= 3 else det_flat(a)[0]
 
 
@@ -184,10 +184,10 @@ def slogdet_flat(a: Any) -> list[Any]:
     return call_custom_jvp(CustomJVP(_slogdet, _slogdet_rule, "slogdet"), [a])
 
 
-def slogdet(x: Any, /) -> SlogdetResult:
+def slogdet(a: Any) -> SlogdetResult:
     """(sign, log |det|) of square matrices (..., n, n): det = sign · exp(logabsdet), which does not overflow.
 
     The sign is -1, 0 or 1, for complex matrices a number of absolute value 1 (or 0). A singular matrix has (0, -inf), and no derivative.
     """
-    (a,) = matrices("slogdet", x, square=True)
+    (a,) = matrices("slogdet", a, square=True)
     return SlogdetResult(*slogdet_flat(a))

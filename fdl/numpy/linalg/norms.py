@@ -55,6 +55,12 @@ def _extremum(function: Any, name: str, x: Any, axes: tuple[int, ...]) -> Any:
     return function(x, axes)
 
 
+def _exponent(value: float, x: Any) -> Any:
+    """A scalar of the dtype of `x`: an infinity where that has no number so large, as for 1 / ord with a tiny `ord`."""
+    with np.errstate(over="ignore"):
+        return e.scalar_like(value, x)
+
+
 def _over(x: Any, axes: tuple[int, ...], ord: Any) -> Any:
     """The vector norm over `axes`, which go away."""
     if ord == 2:
@@ -69,11 +75,11 @@ def _over(x: Any, axes: tuple[int, ...], ord: Any) -> Any:
         return reduce_sum(e.convert(e.ne(size, e.scalar_like(0, size)), type_of(size).dtype), axes)
     if ord == 1:
         return reduce_sum(size, axes)
-    power = e.scalar_like(float(ord), size)
+    power, inverse = _exponent(float(ord), size), _exponent(1 / float(ord), size)
     if ord < 0:
-        return e.pow(reduce_sum(e.pow(size, power), axes), e.scalar_like(1 / float(ord), size))
+        return e.pow(reduce_sum(e.pow(size, power), axes), inverse)
     total = reduce_sum(_root(size, lambda v: e.pow(v, power)), axes)
-    return _root(total, lambda v: e.pow(v, e.scalar_like(1 / float(ord), v)))
+    return _root(total, lambda v: e.pow(v, inverse))
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Any:
@@ -178,14 +184,14 @@ def cond(x: Any, p: Any = None) -> Any:
     return e.select(singular, e.scalar_like(math.inf, found), found)
 
 
-def matrix_rank(x: Any, /, rtol: Any = None, tol: Any = None, hermitian: bool = False) -> Any:
+def matrix_rank(M: Any, rtol: Any = None, tol: Any = None, hermitian: bool = False) -> Any:
     """The number of singular values of matrices (..., m, n) that are greater than `rtol` times the largest: int32 (...).
 
     Args:
         rtol: an array (...) or a number; by default max(m, n) · eps.
         tol: an absolute limit instead.
     """
-    (a,) = matrices("matrix_rank", x, square=hermitian)
+    (a,) = matrices("matrix_rank", M, square=hermitian)
     t = type_of(a)
     (s,) = spectral.svd(e.stop_gradient(a), compute_uv=False)
     if 0 in shape_of(s)[-1:]:

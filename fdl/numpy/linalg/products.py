@@ -57,14 +57,14 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Any:
     return p.diagonal(_matrix("diagonal", x), offset, -2, -1)
 
 
-def matrix_power(x: Any, n: int, /) -> Any:
+def matrix_power(a: Any, n: int) -> Any:
     """The product of `n` copies of square matrices (..., k, k), by repeated squaring; of their inverses for negative `n`.
 
     Example:
         >>> matrix_power([[1, 1], [0, 1]], 5).tolist()
         [[1, 5], [0, 1]]
     """
-    a = _matrix("matrix_power", x)
+    a = _matrix("matrix_power", a)
     if type_of(a).shape[-1] != type_of(a).shape[-2]:
         raise ShapeError(f"matrix_power: the operand has shape {type_of(a).shape}, expected (..., n, n).{at(user_source())}")
     count = n.__index__()
@@ -82,10 +82,11 @@ def matrix_power(x: Any, n: int, /) -> Any:
         a = matmul(a, a)
 
 
-def multi_dot(arrays: Any) -> Any:
+def multi_dot(arrays: Any, *, precision: Any = None) -> Any:
     """The product of several matrices, in the order of least work; the first and the last may be vectors.
 
     The order is found by dynamic programming over the shapes (Cormen et al., "Introduction to Algorithms", section 14.2).
+    `precision` is accepted and not needed: see `matmul`.
 
     Raises: ShapeError for fewer than two operands, or others than matrices.
     """

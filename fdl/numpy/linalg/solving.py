@@ -33,11 +33,11 @@ def solve_stack(a: Any, b: Any, *, transpose_a: bool = False, conjugate_a: bool 
     return factor.lu_solve(a, factors, permutation, b, transpose_a=transpose_a, conjugate_a=conjugate_a)
 
 
-def solve(x1: Any, x2: Any, /) -> Any:
-    """The solution x of x1 x = x2, for square matrices `x1` (..., n, n).
+def solve(a: Any, b: Any) -> Any:
+    """The solution x of a x = b, for square matrices `a` (..., n, n).
 
     Args:
-        x2: a vector (n,), or matrices (..., n, k); leading axes broadcast.
+        b: a vector (n,), or matrices (..., n, k); leading axes broadcast.
 
     A singular matrix gives infinities and NaN. Raises: ShapeError where the sizes do not fit.
 
@@ -45,7 +45,7 @@ def solve(x1: Any, x2: Any, /) -> Any:
         >>> solve([[2.0, 0.0], [0.0, 4.0]], [2.0, 2.0]).tolist()
         [1.0, 0.5]
     """
-    a, b = (asarray(x) for x in promote_operands("solve", x1, x2, broadcast=False, inexact=True))
+    a, b = (asarray(v) for v in promote_operands("solve", a, b, broadcast=False, inexact=True))
     vector = type_of(b).ndim == 1
     if vector:
         b = reshape(b, (*shape_of(b), 1))
@@ -62,9 +62,9 @@ def solve(x1: Any, x2: Any, /) -> Any:
     return reshape(x, shape_of(x)[:-1]) if vector else x
 
 
-def inv(x: Any, /) -> Any:
+def inv(a: Any) -> Any:
     """The inverses of square matrices (..., n, n); a singular one gives infinities and NaN."""
-    (a,) = matrices("inv", x, square=True)
+    (a,) = matrices("inv", a, square=True)
     return solve_stack(a, identity_like(a))
 
 
@@ -126,17 +126,17 @@ def _tolerance(a: Any, rtol: Any) -> Any:
     return value
 
 
-def pinv(x: Any, /, rtol: Any = None, hermitian: bool = False, rcond: Any = None) -> Any:
+def pinv(a: Any, rtol: Any = None, hermitian: bool = False, rcond: Any = None) -> Any:
     """The Moore–Penrose pseudo-inverses (..., n, m) of matrices (..., m, n).
 
     Args:
         rtol: singular values up to `rtol` times the largest count as zero; an array (...) or a number, by default max(m, n) · eps.
             `rcond` is another name for it.
-        hermitian: `x` is Hermitian. It is decomposed as any other matrix.
+        hermitian: `a` is Hermitian. It is decomposed as any other matrix.
 
     The derivative (Golub and Pereyra, 1973) holds while the rank does not change.
     """
-    (a,) = matrices("pinv", x, square=hermitian)
+    (a,) = matrices("pinv", a, square=hermitian)
     return pseudo_inverse(a, _tolerance(a, rcond if rtol is None else rtol))[0]
 
 

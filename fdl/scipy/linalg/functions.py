@@ -143,6 +143,6 @@ def sqrtm(A: Any, blocksize: int = 1) -> Any:
     return s.sqrtm(*matrices("sqrtm", A, square=True))
 
 
-def solve_sylvester(a: Any, b: Any, c: Any) -> Any:
-    """The solution x (..., m, n) of a x + x b = c, for square `a` (..., m, m) and `b` (..., n, n)."""
-    return s.sylvester(*same_stack("solve_sylvester", *matrices("solve_sylvester", a, b, c)))
+def solve_sylvester(A: Any, B: Any, C: Any) -> Any:
+    """The solution x (..., m, n) of a x + x b = c, for square `A` (..., m, m) and `B` (..., n, n)."""
+    return s.sylvester(*same_stack("solve_sylvester", *matrices("solve_sylvester", A, B, C)))

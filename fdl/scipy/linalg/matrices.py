@@ -189,14 +189,15 @@ def invpascal(n: int, kind: str | None = None) -> Any:
     return _binomials(n, lambda i, j: (-1) ** (i + j) * _PASCAL[kind](i, j))
 
 
-def dft(n: int, scale: str | None = None) -> Any:
-    """The matrix of the Fourier transform, complex64; `scale` None, "sqrtn" (divided by √n) or "n" (divided by n)."""
+def dft(n: int, scale: str | None = None, dtype: Any = None) -> Any:
+    """The matrix of the Fourier transform, by default complex64; `scale` None, "sqrtn" (divided by √n) or "n" (divided by n)."""
     if scale not in (None, "sqrtn", "n"):
         raise ShapeError(f"dft: scale {scale!r}, expected None, 'sqrtn' or 'n'.{at(user_source())}")
     k = np.arange(n)
     # The exponent is reduced as a whole number: large ones would lose digits.
     x = np.exp(-2j * np.pi * ((k[:, None] * k[None, :]) % max(n, 1)) / max(n, 1))
-    return _constant(x / {None: 1.0, "sqrtn": math.sqrt(max(n, 1)), "n": max(n, 1)}[scale])
+    x = x / {None: 1.0, "sqrtn": math.sqrt(max(n, 1)), "n": max(n, 1)}[scale]
+    return _constant(x) if dtype is None else Array(np.ascontiguousarray(x.astype(dtypes.of(dtype))))
 
 
 def hadamard(n: int, dtype: Any = None) -> Any:

@@ -60,7 +60,7 @@ i1e_of = composed("i1e", lambda x: _scaled(x, 1), i1e_slope_of)
 i0e_of = composed("i0e", lambda x: _scaled(x, 0), lambda y, x: e.sub(i1e_of(x), e.mul(e.sign(x), y)))
 
 
-def i0(x: Any, /) -> Any:
+def i0(x: Any) -> Any:
     """The modified Bessel function of the first kind of order 0, elementwise. Relative error at most 1e-15 (1 + |x| / 8).
 
     Example:
@@ -70,22 +70,22 @@ def i0(x: Any, /) -> Any:
     return i0_of(*reals("i0", x))
 
 
-def i0e(x: Any, /) -> Any:
+def i0e(x: Any) -> Any:
     """exp(-|x|) i0(x), elementwise. Relative error at most 1e-15."""
     return i0e_of(*reals("i0e", x))
 
 
-def i1(x: Any, /) -> Any:
+def i1(x: Any) -> Any:
     """The modified Bessel function of the first kind of order 1, elementwise. Relative error as `i0`'s."""
     return i1_of(*reals("i1", x))
 
 
-def i1e(x: Any, /) -> Any:
+def i1e(x: Any) -> Any:
     """exp(-|x|) i1(x), elementwise. Relative error at most 1e-15."""
     return i1e_of(*reals("i1e", x))
 
 
-def bessel_jn(z: Any, /, *, v: int, n_iter: int = 50) -> Any:
+def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Any:
     """The Bessel functions of the first kind J_0(z), ..., J_v(z), shape `(v + 1, *z.shape)`, by Miller's backward recurrence.
 
     Args:

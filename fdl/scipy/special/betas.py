@@ -73,7 +73,7 @@ betaln_of = composed(
 )
 
 
-def betaln(a: Any, b: Any, /) -> Any:
+def betaln(a: Any, b: Any) -> Any:
     """log |B(a, b)|, elementwise.
 
     Within 1e-15 times max(1, |result|) for positive operands, however large. Its derivative in `a` is digamma(a) - digamma(a + b).
@@ -108,7 +108,7 @@ beta_of = composed(
 )
 
 
-def beta(a: Any, b: Any, /) -> Any:
+def beta(a: Any, b: Any) -> Any:
     """The beta function B(a, b) = Gamma(a) Gamma(b) / Gamma(a + b), elementwise.
 
     Relative error at most 4e-15 for operands of size up to 80, above that about 1e-16 times its logarithm.
@@ -147,7 +147,7 @@ poch_of = composed(
 )
 
 
-def poch(z: Any, m: Any, /) -> Any:
+def poch(z: Any, m: Any) -> Any:
     """The Pochhammer symbol (z)_m = Gamma(z + m) / Gamma(z), elementwise.
 
     Example:
@@ -181,7 +181,7 @@ def _comb_slope_k(y: Any, n: Any, m: Any) -> Any:
 comb_of = composed("comb", _comb, _comb_slope_n, _comb_slope_k)
 
 
-def comb(N: Any, k: Any, /, *, repetition: bool = False) -> Any:
+def comb(N: Any, k: Any, *, repetition: bool = False) -> Any:
     """The number of ways to choose `k` of `N`, elementwise, as floats; 0 unless 0 <= k <= N. With `repetition`, of N + k - 1.
 
     Gamma functions make it of real operands, which are differentiated. Relative error 1e-15 up to N = 22, and below 1e-13 while the result
@@ -200,7 +200,7 @@ def comb(N: Any, k: Any, /, *, repetition: bool = False) -> Any:
     return comb_of(n, m)
 
 
-def multigammaln(a: Any, d: int, /) -> Any:
+def multigammaln(a: Any, d: int) -> Any:
     """The logarithm of the multivariate gamma function of order `d`, elementwise; NaN unless a > (d - 1) / 2.
 
     Args:

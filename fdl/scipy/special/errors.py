@@ -33,17 +33,17 @@ def exp_square(x: Any, sign: float) -> Any:
     return e.exp(sign * high) * (1.0 + sign * low)
 
 
-def erf(x: Any, /) -> Any:
+def erf(x: Any) -> Any:
     """The error function, elementwise."""
     return e.erf(*reals("erf", x))
 
 
-def erfc(x: Any, /) -> Any:
+def erfc(x: Any) -> Any:
     """1 - erf(x), elementwise, which loses nothing where erf(x) is near 1."""
     return e.erfc(*reals("erfc", x))
 
 
-def erfinv(x: Any, /) -> Any:
+def erfinv(x: Any) -> Any:
     """The inverse of erf, elementwise: infinite at -1 and 1, NaN outside.
 
     Example:
@@ -82,7 +82,7 @@ erfcx_slope_of = composed("erfcx_slope", _erfcx_derivative, None)
 erfcx_of = composed("erfcx", _erfcx, _erfcx_slope)
 
 
-def erfcx(x: Any, /) -> Any:
+def erfcx(x: Any) -> Any:
     """exp(x**2) erfc(x), elementwise, which does not underflow: it falls off as 1 / (sqrt(pi) x).
 
     Relative error at most 1e-15.
@@ -133,7 +133,7 @@ normal_density_of = composed("normal_density", _normal_density, lambda y, x: e.n
 ndtr_of = composed("ndtr", _ndtr, normal_density_of)
 
 
-def ndtr(x: Any, /) -> Any:
+def ndtr(x: Any) -> Any:
     """The distribution function of the standard normal distribution, elementwise: the integral of its density up to `x`.
 
     Relative error below 1e-15 (1 + x**2) in float64.
@@ -145,7 +145,7 @@ def ndtr(x: Any, /) -> Any:
     return ndtr_of(*reals("ndtr", x))
 
 
-def log_ndtr(x: Any, /) -> Any:
+def log_ndtr(x: Any) -> Any:
     """log ndtr(x), elementwise, which neither underflows far below 0 nor loses what ndtr(x) is short of 1.
 
     Relative error at most 1e-15. Its derivative, the density over ndtr(x), has no cancellation either.
@@ -179,7 +179,7 @@ def _ndtri(p: Any) -> Any:
 ndtri_of = composed("ndtri", _ndtri, lambda y, p: e.div(np.asarray(1, y.dtype), normal_density_of(y)))
 
 
-def ndtri(p: Any, /) -> Any:
+def ndtri(p: Any) -> Any:
     """The inverse of ndtr, elementwise: infinite at 0 and 1, NaN outside.
 
     Relative error at most 2e-15, for the smallest probabilities too.
@@ -219,7 +219,7 @@ dawsn_slope_of = composed("dawsn_slope", _dawsn_slope, None)
 dawsn_of = composed("dawsn", _dawsn, dawsn_slope_of)
 
 
-def dawsn(x: Any, /) -> Any:
+def dawsn(x: Any) -> Any:
     """Dawson's integral exp(-x**2) times the integral of exp(t**2) from 0 to x, elementwise. Relative error at most 3e-15."""
     return dawsn_of(*reals("dawsn", x))
 
@@ -265,7 +265,7 @@ def _owens_slope_h(y: Any, h: Any, a: Any) -> Any:
 owens_t_of = composed("owens_t", _owens_t, _owens_slope_h, _owens_slope_a)
 
 
-def owens_t(h: Any, a: Any, /) -> Any:
+def owens_t(h: Any, a: Any) -> Any:
     """Owen's T function, elementwise: the probability of X > h and 0 < Y < a X, for independent standard normal X and Y.
 
     Error at most 1e-15 absolutely, by Gauss-Legendre quadrature with 40 nodes.

@@ -127,7 +127,7 @@ digamma_of = composed("digamma", _digamma, trigamma_of)
 gammaln_of = composed("gammaln", _gammaln, digamma_of)
 
 
-def gammaln(x: Any, /) -> Any:
+def gammaln(x: Any) -> Any:
     """log |Gamma(x)|, elementwise: inf at 0, -1, -2, ... and at infinity.
 
     Within 4e-15 of a value of size 1 or more, and relatively so near the zeros 1 and 2; float32 and narrower are rounded from float64. The
@@ -142,7 +142,7 @@ def gammaln(x: Any, /) -> Any:
     return gammaln_of(*reals("gammaln", x))
 
 
-def loggamma(x: Any, /) -> Any:
+def loggamma(x: Any) -> Any:
     """log Gamma(x) for real `x`, elementwise: as `gammaln`, but NaN where Gamma is negative, its logarithm being complex there."""
     (x,) = reals("loggamma", x)
     y = gammaln_of(x)
@@ -150,7 +150,7 @@ def loggamma(x: Any, /) -> Any:
     return e.select(e.lt(x, np.asarray(0, y.dtype)), nan, y)
 
 
-def digamma(x: Any, /) -> Any:
+def digamma(x: Any) -> Any:
     """The derivative of log Gamma(x), elementwise: NaN at -1, -2, ..., an infinity of the other sign at 0.0 and -0.0.
 
     Relative error at most 1e-15 for x > 0, near the zero 1.46 too; the zeros below 0 are exact to 1e-15 absolutely.
@@ -209,7 +209,7 @@ gamma_of = composed("gamma", _gamma, lambda y, x: y * digamma_of(x))
 rgamma_of = composed("rgamma", _rgamma, None)
 
 
-def gamma(x: Any, /) -> Any:
+def gamma(x: Any) -> Any:
     """Gamma(x), elementwise: exact factorials up to 23!, NaN at -1, -2, ... and at -inf, an infinity of its sign at 0.
 
     Relative error at most 2e-15 (away from the poles below 0). The derivative is Gamma(x) digamma(x).
@@ -228,7 +228,7 @@ def rgamma(x: Any, /) -> Any:
     return rgamma_of(*reals("rgamma", x))
 
 
-def gammasgn(x: Any, /) -> Any:
+def gammasgn(x: Any) -> Any:
     """The sign of Gamma(x), elementwise: NaN at -1, -2, ... and -inf, and the sign of a zero. Its derivative is 0."""
     (x,) = reals("gammasgn", x)
     x = e.stop_gradient(x)
@@ -243,7 +243,7 @@ def gammasgn(x: Any, /) -> Any:
     return e.select(e.ne(x, x), x, e.select(positive, e.splat(one, shape), sign))
 
 
-def factorial(n: Any, /, exact: bool = False) -> Any:
+def factorial(n: Any, exact: bool = False) -> Any:
     """n! = Gamma(n + 1), elementwise, as floats; 0 for n < 0.
 
     Raises: ValueError with `exact`, for which there are no arrays: use math.factorial.

@@ -73,7 +73,7 @@ def _slope(y: Any, a: Any, b: Any, x: Any) -> Any:
 hyp1f1_of = composed("hyp1f1", _hyp1f1, None, None, _slope, eager="compiled")
 
 
-def hyp1f1(a: Any, b: Any, x: Any, /) -> Any:
+def hyp1f1(a: Any, b: Any, x: Any) -> Any:
     """Kummer's confluent hypergeometric function 1F1(a; b; x) of real operands, elementwise: inf at its poles b = 0, -1, ...
 
     Relative error about 1e-13 for moderate operands (|a|, |b| up to 20); where terms of both signs cancel (a < 0 < x, or b < a < 0)

@@ -193,7 +193,7 @@ gammainc_of = composed("gammainc", lambda a, x: _incomplete(a, x, False), None, 
 gammaincc_of = composed("gammaincc", lambda a, x: _incomplete(a, x, True), None, minus_density_of, eager="compiled")
 
 
-def gammainc(a: Any, x: Any, /) -> Any:
+def gammainc(a: Any, x: Any) -> Any:
     """The regularised lower incomplete gamma function P(a, x), elementwise: NaN for negative operands.
 
     Relative error at most 2e-13 where the result is above 1e-200, and 1e-14 where it is above 1e-10. The derivative in `x` is the gamma
@@ -208,7 +208,7 @@ def gammainc(a: Any, x: Any, /) -> Any:
     return gammainc_of(*reals("gammainc", a, x))
 
 
-def gammaincc(a: Any, x: Any, /) -> Any:
+def gammaincc(a: Any, x: Any) -> Any:
     """The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x), elementwise; see `gammainc`, whose accuracy it has."""
     return gammaincc_of(*reals("gammaincc", a, x))
 

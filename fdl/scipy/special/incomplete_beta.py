@@ -115,7 +115,7 @@ beta_density_of = composed("beta_density", _density, _density_slope_a, _density_
 betainc_of = composed("betainc", _betainc, None, None, beta_density_of, eager="compiled")
 
 
-def betainc(a: Any, b: Any, x: Any, /) -> Any:
+def betainc(a: Any, b: Any, x: Any) -> Any:
     """The regularised incomplete beta function I_x(a, b), elementwise: NaN for operands outside a, b >= 0 and 0 <= x <= 1.
 
     Relative error at most 1e-13 where the result is above 1e-200. The derivative in `x` is the beta distribution's density; those in

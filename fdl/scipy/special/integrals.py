@@ -64,7 +64,7 @@ expi_of = composed("expi", _expi, lambda y, x: e.div(e.exp(x), x))
 exp1_of = composed("exp1", _exp1, lambda y, x: e.neg(e.div(e.exp(e.neg(x)), x)))
 
 
-def expi(x: Any, /) -> Any:
+def expi(x: Any) -> Any:
     """The exponential integral Ei(x), the principal value of the integral of exp(t) / t up to `x`, elementwise: -inf at 0.
 
     Relative error at most 4e-15, near the zero 0.37 too.
@@ -74,7 +74,7 @@ def expi(x: Any, /) -> Any:
     return expi_of(*reals("expi", x))
 
 
-def exp1(x: Any, /) -> Any:
+def exp1(x: Any) -> Any:
     """The exponential integral E1(x), the integral of exp(-t) / t from `x` on, elementwise: inf at 0, NaN for x < 0.
 
     Relative error at most 3e-15.
@@ -136,7 +136,7 @@ def _expn_slope(y: Any, n: Any, x: Any) -> Any:
 expn_of = composed("expn", _expn, CONSTANT, _expn_slope, eager="compiled")
 
 
-def expn(n: Any, x: Any, /) -> Any:
+def expn(n: Any, x: Any) -> Any:
     """The exponential integral E_n(x), the integral of exp(-x t) / t**n from 1 on, elementwise: NaN for negative operands or a broken `n`.
 
     Relative error at most 4e-15. The derivative in `x` is -E_{n-1}(x); `n` counts as a constant.
@@ -186,7 +186,7 @@ def _sinc(x: Any) -> Any:
 sinc_of = composed("sine_over_x", _sinc, None)
 
 
-def sici(x: Any, /) -> tuple[Any, Any]:
+def sici(x: Any) -> tuple[Any, Any]:
     """The sine and the cosine integral of real `x`, elementwise: (Si(x), Ci(x)).
 
     Si is odd; Ci is -inf at 0, and for x < 0 the real part of its value, Ci(-x). Within 1e-15 times max(1, |result|).
@@ -238,7 +238,7 @@ fresnel_s_of = composed("fresnel_s", lambda x: _fresnel(x, False), fresnel_sin_o
 fresnel_c_of = composed("fresnel_c", lambda x: _fresnel(x, True), fresnel_cos_of)
 
 
-def fresnel(x: Any, /) -> tuple[Any, Any]:
+def fresnel(x: Any) -> tuple[Any, Any]:
     """The Fresnel integrals (S(x), C(x)), of sin(pi t**2 / 2) and cos(pi t**2 / 2) from 0 to real `x`, elementwise.
 
     Relative error at most 2e-15; the angle is reduced exactly, however large `x` is.

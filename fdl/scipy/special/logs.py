@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fdl.numpy.promote import promote_operands
+from fdl.tracer import dtypes
+from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.transforms.composed import Composed, composed
 
@@ -66,7 +69,7 @@ xlog1py_of = composed(
 )
 
 
-def xlogy(x: Any, y: Any, /) -> Any:
+def xlogy(x: Any, y: Any) -> Any:
     """x log y, elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN).
 
     Its derivatives are log y and x / y; the latter is 0 for x = 0, for y = 0 too.
@@ -78,7 +81,7 @@ def xlogy(x: Any, y: Any, /) -> Any:
     return xlogy_of(*reals("xlogy", x, y))
 
 
-def xlog1py(x: Any, y: Any, /) -> Any:
+def xlog1py(x: Any, y: Any) -> Any:
     """x log(1 + y), elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN). Derivatives as those of `xlogy`."""
     return xlog1py_of(*reals("xlog1py", x, y))
 
@@ -92,7 +95,7 @@ def _entr(x: Any) -> Any:
 entr_of = composed("entr", _entr, lambda y, x: e.sub(e.neg(e.log(x)), _number(1, x)), wide=False)
 
 
-def entr(x: Any, /) -> Any:
+def entr(x: Any) -> Any:
     """-x log x, elementwise: 0 at 0, where its derivative is infinite; -inf for x < 0.
 
     Example:
@@ -139,12 +142,12 @@ kl_div_of = composed(
 )  # fmt: skip
 
 
-def rel_entr(p: Any, q: Any, /) -> Any:
+def rel_entr(p: Any, q: Any) -> Any:
     """p log(p / q), elementwise, for p, q > 0; 0 for p = 0, q >= 0; inf elsewhere. Its sum is the divergence of Kullback and Leibler."""
     return rel_entr_of(*reals("rel_entr", p, q))
 
 
-def kl_div(p: Any, q: Any, /) -> Any:
+def kl_div(p: Any, q: Any) -> Any:
     """p log(p / q) - p + q, elementwise, for p, q > 0; q for p = 0, q >= 0; inf elsewhere. It is convex in both, and never negative."""
     return kl_div_of(*reals("kl_div", p, q))
 
@@ -168,14 +171,17 @@ def _logit_slope(y: Any, p: Any) -> Any:
 logit_of = composed("logit", _logit, _logit_slope)
 
 
-def logit(p: Any, /) -> Any:
+def logit(x: Any) -> Any:
     """log(p / (1 - p)), elementwise, the inverse of `expit`: infinite at 0 and 1, NaN outside. Relative error at most 5e-16 in float64."""
-    return logit_of(*reals("logit", p))
+    (x,) = promote_operands("logit", x, inexact=True)
+    if dtypes.is_complex(type_of(x).dtype):
+        return e.sub(e.log(x), e.log1p(e.neg(x)))
+    return logit_of(x)
 
 
-def expit(x: Any, /) -> Any:
+def expit(x: Any) -> Any:
     """1 / (1 + exp(-x)), elementwise: the logistic function."""
-    return e.logistic(*reals("expit", x))
+    return e.logistic(*promote_operands("expit", x, inexact=True))
 
 
 def _growth(log: Any, power: Any) -> Any:
@@ -200,7 +206,7 @@ def _boxcox_slope(y: Any, x: Any, power: Any) -> Any:
 boxcox_of = composed("boxcox", _boxcox, _boxcox_slope, None)
 
 
-def boxcox(x: Any, lmbda: Any, /) -> Any:
+def boxcox(x: Any, lmbda: Any) -> Any:
     """(x**lmbda - 1) / lmbda, and log x for lmbda = 0, elementwise: the transformation of Box and Cox; NaN for x < 0."""
     return boxcox_of(*reals("boxcox", x, lmbda))
 
@@ -219,7 +225,7 @@ def _boxcox1p_slope(y: Any, x: Any, power: Any) -> Any:
 boxcox1p_of = composed("boxcox1p", _boxcox1p, _boxcox1p_slope, None)
 
 
-def boxcox1p(x: Any, lmbda: Any, /) -> Any:
+def boxcox1p(x: Any, lmbda: Any) -> Any:
     """boxcox(1 + x, lmbda), elementwise, which loses nothing of a small `x`."""
     return boxcox1p_of(*reals("boxcox1p", x, lmbda))
 

@@ -8,16 +8,14 @@ import numpy as np
 
 from fdl.numpy import reductions
 from fdl.numpy.promote import asarray, broadcast_shapes, broadcast_to, canonical_axes, promote_operands
-from fdl.numpy.ufuncs import real_only
 from fdl.tracer import dtypes
-from fdl.tracer.errors import DTypeError, at, user_source
+from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
 
 
 def logsumexp(
     a: Any,
-    /,
     axis: Any = None,
     b: Any = None,
     keepdims: bool = False,
@@ -27,22 +25,21 @@ def logsumexp(
     """log(sum(b exp(a))) over the given axes, without overflow: -inf where all terms are 0, and over none.
 
     Args:
-        a: real numbers.
+        a: real or complex numbers; the logarithm of a complex sum is the principal one, and that of a sum of 0 has real part -inf.
         axis: an axis, several, or None for all.
         b: factors, broadcast with `a`; 1 by default.
-        return_sign: whether to return the pair (log of the sum's size, its sign). Otherwise the log of a negative sum is NaN.
+        return_sign: whether to return the pair (log of the sum's size, its sign: the sum over its size). Otherwise the log of a
+            negative real sum is NaN.
         where: which elements take part; all by default.
 
     The derivative is the softmax of `a`; elements that are -inf have derivative 0, those that equal an infinite largest one share it.
-
-    Raises: DTypeError for complex numbers.
 
     Example:
         >>> round(float(logsumexp([1000.0, 1000.0])), 3)
         1000.693
     """
-    if dtypes.is_complex(asarray(a).dtype):
-        raise DTypeError(f"logsumexp: takes real numbers, got {asarray(a).dtype.name}.{at(user_source())}")
+    if any(v is not None and dtypes.is_complex(asarray(v).dtype) for v in (a, b)):
+        return _complex_logsumexp(a, axis, b, keepdims, return_sign, where)
     if b is None and where is None:
         y = reductions.logsumexp(a, axis, keepdims)
         if not return_sign:
@@ -51,7 +48,6 @@ def logsumexp(
         sign = e.select(e.eq(y, np.asarray(-np.inf, y.dtype)), e.splat(zero, y.shape), e.splat(one, y.shape))
         return y, e.select(e.eq(y, y), sign, y)
     x, factor = promote_operands("logsumexp", a, 1.0 if b is None else b, inexact=True)
-    real_only("logsumexp", factor)
     mask = np.asarray(True) if where is None else asarray(where, dtypes.bool_)
     shape = broadcast_shapes("logsumexp", x.shape, np.shape(factor), mask.shape)
     x, factor, mask = (broadcast_to(v, shape) for v in (x, factor, mask))
@@ -78,6 +74,26 @@ def logsumexp(
     return (y, sign) if return_sign else y
 
 
+def _complex_logsumexp(a: Any, axis: Any, b: Any, keepdims: bool, return_sign: bool, where: Any) -> Any:
+    """`logsumexp` of complex terms, whose sizes are those of their real parts: these are shifted, and the logarithm is complex."""
+    x, factor = (asarray(v) for v in promote_operands("logsumexp", a, 1.0 if b is None else b, inexact=True))
+    mask = np.asarray(True) if where is None else asarray(where, dtypes.bool_)
+    shape = broadcast_shapes("logsumexp", x.shape, factor.shape, mask.shape)
+    x, factor, mask = (broadcast_to(v, shape) for v in (x, factor, mask))
+    zero = np.asarray(0, x.dtype)
+    taken = e.logical_and(mask, e.ne(factor, zero))
+    x, factor = (e.select(taken, v, e.splat(zero, shape)) for v in (x, factor))
+    axes = canonical_axes("logsumexp", axis, len(shape))
+    top = reductions.max(c.real(x), axes, keepdims=True, initial=-np.inf, where=taken)
+    shift = e.stop_gradient(e.select(e.is_finite(top), top, e.splat(np.asarray(0, top.dtype), top.shape)))
+    part = e.exp(e.sub(x, broadcast_to(e.convert(shift, x.dtype), shape)))
+    total = reductions.sum(e.mul(factor, e.select(taken, part, e.splat(zero, shape))), axes, keepdims=keepdims)
+    shift = s.reshape(shift, total.shape)
+    if not return_sign:
+        return e.add(e.log(total), e.convert(shift, x.dtype))
+    return e.add(e.log(e.abs(total)), shift), e.sign(total)
+
+
 def softmax(x: Any, /, *, axis: Any = None) -> Any:
     """exp(x) over its sum along the given axes (all by default), without overflow.
 
@@ -85,25 +101,24 @@ def softmax(x: Any, /, *, axis: Any = None) -> Any:
         >>> softmax([1000.0, 1000.0]).tolist()
         [0.5, 0.5]
     """
-    return e.exp(log_softmax(x, axis=axis)) if _is_empty(x) else _normalised("softmax", x, axis, False)
+    return _normalised("softmax", x, axis, False)
 
 
 def log_softmax(x: Any, /, *, axis: Any = None) -> Any:
     """x minus the logarithm of the sum of exp(x) along the given axes (all by default), without overflow."""
-    return asarray(x) if _is_empty(x) else _normalised("log_softmax", x, axis, True)
-
-
-def _is_empty(x: Any) -> bool:
-    return 0 in asarray(x).shape
+    return _normalised("log_softmax", x, axis, True)
 
 
 def _normalised(name: str, x: Any, axis: Any, log: bool) -> Any:
     (x,) = promote_operands(name, x, inexact=True)
-    real_only(name, x)
     x = asarray(x)
     axes = canonical_axes(name, axis, x.ndim)
-    top = e.stop_gradient(reductions.max(x, axes, keepdims=True))
-    top = e.select(e.is_finite(top), top, e.splat(np.asarray(0, x.dtype), top.shape))
+    if 0 in x.shape:
+        return x
+    top = e.stop_gradient(reductions.max(c.real_of(x), axes, keepdims=True))
+    top = e.select(e.is_finite(top), top, e.splat(np.asarray(0, top.dtype), top.shape))
+    if dtypes.is_complex(x.dtype):
+        top = e.convert(top, x.dtype)
     shifted = e.sub(x, broadcast_to(top, x.shape))
     power = e.exp(shifted)
     total = reductions.sum(power, axes, keepdims=True)

@@ -83,7 +83,7 @@ def _riemann(s: Any) -> Any:
 riemann_of = composed("riemann_zeta", _riemann, None, eager="compiled")
 
 
-def zeta(x: Any, q: Any = None, /) -> Any:
+def zeta(x: Any, q: Any = None) -> Any:
     """The Hurwitz zeta function, the sum of (q + i)^-x over i = 0, 1, ..., elementwise; the Riemann zeta function where `q` is left out.
 
     inf for x = 1 and at the poles q = 0, -1, ...; NaN for x < 1 (where `q` is given), and for q < 0 unless `x` is a whole number (and
@@ -118,7 +118,7 @@ def _polygamma_slope(y: Any, n: Any, x: Any) -> Any:
 polygamma_of = composed("polygamma", _polygamma, CONSTANT, _polygamma_slope, eager="compiled")
 
 
-def polygamma(n: Any, x: Any, /) -> Any:
+def polygamma(n: Any, x: Any) -> Any:
     """The derivative of order `n` of digamma(x), elementwise; NaN for an `n` that is no whole number, or negative.
 
     The derivative in `x` is polygamma(n + 1, x); in `n` there is none, and it counts as 0.
@@ -132,7 +132,7 @@ def polygamma(n: Any, x: Any, /) -> Any:
     return polygamma_of(*reals("polygamma", n, x))
 
 
-def bernoulli(n: int, /) -> Any:
+def bernoulli(n: int) -> Any:
     """The Bernoulli numbers B_0, ..., B_n with B_1 = -1/2, float32 `(n + 1,)`; ±inf where they overflow.
 
     Raises: DTypeError unless `n` is an integer from 0 on.
@@ -198,7 +198,7 @@ spence_slope_of = composed("spence_slope", _spence_derivative, None)
 spence_of = composed("spence", _spence, _spence_slope)
 
 
-def spence(x: Any, /) -> Any:
+def spence(x: Any) -> Any:
     """The integral of log t / (1 - t) from 1 to `x`, elementwise, which is the dilogarithm of 1 - x: NaN for x < 0.
 
     Relative error at most 4e-15. Source: DLMF 25.12.3 ff.; the series in log x is P. Debye's, with Bernoulli numbers.

@@ -42,8 +42,8 @@ def logcdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return log_probability(cdf(x, loc, scale), sf(x, loc, scale))
 
 
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Any:
+def ppf(p: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The inverse of `cdf`, elementwise: NaN outside [0, 1]."""
-    q, loc, scale = operands("gumbel_l", q, loc, scale)
+    p, loc, scale = operands("gumbel_l", p, loc, scale)
     scale = fnp.where(scale > 0, scale, np.nan)
-    return loc + scale * fnp.log(-fnp.log1p(-q))
+    return loc + scale * fnp.log(-fnp.log1p(-p))

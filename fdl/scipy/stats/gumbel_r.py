@@ -42,8 +42,8 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return log_probability(sf(x, loc, scale), cdf(x, loc, scale))
 
 
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Any:
+def ppf(p: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The inverse of `cdf`, elementwise: NaN outside [0, 1]."""
-    q, loc, scale = operands("gumbel_r", q, loc, scale)
+    p, loc, scale = operands("gumbel_r", p, loc, scale)
     scale = fnp.where(scale > 0, scale, np.nan)
-    return loc - scale * fnp.log(-fnp.log(q))
+    return loc - scale * fnp.log(-fnp.log(p))

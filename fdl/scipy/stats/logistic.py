@@ -34,13 +34,13 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     return special.expit(-standard("logistic", x, loc, scale)[0])
 
 
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Any:
+def ppf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The inverse of `cdf`, elementwise: NaN outside [0, 1]."""
-    q, loc, scale = operands("logistic", q, loc, scale)
-    return special.logit(q) * fnp.where(scale > 0, scale, np.nan) + loc
+    x, loc, scale = operands("logistic", x, loc, scale)
+    return special.logit(x) * fnp.where(scale > 0, scale, np.nan) + loc
 
 
-def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Any:
+def isf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The inverse of `sf`, elementwise: NaN outside [0, 1]."""
-    q, loc, scale = operands("logistic", q, loc, scale)
-    return loc - special.logit(q) * fnp.where(scale > 0, scale, np.nan)
+    x, loc, scale = operands("logistic", x, loc, scale)
+    return loc - special.logit(x) * fnp.where(scale > 0, scale, np.nan)

@@ -98,7 +98,7 @@ def modulus(z: Pair) -> Real:
 
 
 def sign(z: Pair) -> Parts:
-    """z / |z|; z where it is 0."""
+    """z / |z|; z where it is 0, and NaN in both parts where it is in one."""
     x, y = z.re.to(dtypes.float64), z.im.to(dtypes.float64)
     if z.dtype == dtypes.float64:
         s, _ = scale_of(larger(abs(x), abs(y)))
@@ -109,7 +109,7 @@ def sign(z: Pair) -> Parts:
     # One infinite part: the unit number along it. Two: NaN, which inf / inf gives.
     lone = is_infinite(x).differs(is_infinite(y))
     re, im = (where(lone, where(is_infinite(p), copysign(1, p), 0), q) for p, q in ((x, re), (y, im)))
-    broken = ~lone & (is_nan(x) | is_nan(y))
+    broken = is_nan(x) | is_nan(y)
     re, im = (where(broken, np.nan, p) for p in (re, im))
     return re.to(z.dtype), im.to(z.dtype)
 

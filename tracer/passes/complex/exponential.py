@@ -57,14 +57,14 @@ def exponential(z: Pair) -> Parts:
     re, im = _turned(z.re, z.im)
     wild = ~is_finite(z.im)
     up, down = wild & z.re.equals(math.inf), wild & z.re.equals(-math.inf)
-    return where(up, z.re, where(down, 0.0, re)), where(down, 0.0, im)
+    return where(up, z.re, where(down, 0.0, re)), where(down, copysign(0, z.im), im)
 
 
 def exponential_minus_1(z: Pair) -> Parts:
-    """exp(z) - 1 = expm1(x) cos y - 2 sin²(y/2) + i exp(x) sin y."""
+    """exp(z) - 1 = expm1(x) cos y - 2 sin²(y/2) + i exp(x) sin y. The array API standard has 0, not -0, for the real part at -0 + 0i."""
     re, im = exponential(z)
     half = sin(z.im * 0.5)
-    near = expm1(z.re) * cos(z.im) - half * half * 2
+    near = (expm1(z.re) * cos(z.im) + 0.0) - half * half * 2
     return where(z.re > STEP[z.dtype], re, where(z.re.equals(-math.inf), re - 1, near)), im
 
 
@@ -213,11 +213,12 @@ def hyperbolic_tangent(z: Pair) -> Parts:
     tail = sin(y) * cos(y) * 4 * exp(size * -2)
     re = copysign(where(far, 1.0, b * r * s / below), x)
     im = where(far, tail, t / below)
-    # C99, G.6.2.6: tanh(inf + iy) is 1 with a zero of the sign of sin 2y, whatever y is; on the imaginary axis Re is 0.
+    # tanh(inf + iy) is 1 with a zero: of the sign of y, as the array API standard has it (C99, G.6.2.6: of sin 2y), whatever y is.
+    # On the imaginary axis Re is 0.
     endless = size.equals(math.inf)
     re = where(is_nan(x) | (is_nan(t) & ~endless & ~x.equals(0)), math.nan, re)
     re = where(x.equals(0), x, re)
-    im = where(endless & ~is_finite(im), 0.0, im)
+    im = where(endless, copysign(0, y), im)
     im = where(y.equals(0), y, im)
     return re.to(dtype), im.to(dtype)
 
