@@ -24,12 +24,13 @@ import stat
 import struct
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+
+from fdl.tracer.records import dataclass
 
 MAGIC = b"fdlobj1\n"
 SUFFIX = ".fdlobj"

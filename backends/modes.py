@@ -6,7 +6,9 @@ May be imported by: `config`, and everything in `backends`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fdl.tracer.records import dataclass
 
 
 @dataclass(slots=True)

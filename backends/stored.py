@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
 from fdl.tracer.ir import MAY_FAIL, Equation, Program, Type, subprograms
 from fdl.tracer.primitive import Named
+from fdl.tracer.records import dataclass
 
 from . import cache, lapack
 from .llvm.fences import Place

@@ -90,6 +90,6 @@ ELSEWHERE.extend(
     [
         *(f"fdl.transforms.{name}" for name in ("remat", "custom_jvp", "custom_vjp", "implicit")),
         *(f"fdl.{name}" for name in ("control", "debug", "collectives", "random", "scipy", "lax")),
-        "fdl.tracer.ops.interleaved",
+        *(f"fdl.tracer.ops.{name}" for name in ("convolve", "fft", "factor", "interleaved", "spectral", "triangular")),
     ]
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fdl.backends.modes import MODES
 from fdl.tracer.errors import at, user_source
+from fdl.tracer.records import dataclass
 
 Backend = Literal["llvm", "reference"]
 BACKENDS = ("llvm", "reference")

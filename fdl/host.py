@@ -7,7 +7,6 @@ What they raise ends the program there, and arrives as it is, with its traceback
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Effect, Type, type_of
 from fdl.tracer.ops.callback import METHODS, callback
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.array import as_numpy
 from fdl.tracer.errors import FdlError, at, user_source
 from fdl.tracer.ir import type_of
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import check_array
 from fdl.transforms.autodiff import jvp, vjp
 from fdl.transforms.checks import check_callable

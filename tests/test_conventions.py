@@ -33,12 +33,15 @@ def numbers(cell: str) -> list[float]:
     return [one(part) for part in cell.split(",")]
 
 
+NAMES = {name: getattr(fnp, name) for name in fnp.__all__} | {"nn": fdl.nn}
+
+
 def function(call: str) -> tuple[Callable[..., Any], int]:
     """The function that a row means, of its letters in order, and how many they are."""
     letters = [v for v in "xyab" if re.search(rf"\b{v}\b", call)]
     if "a" in letters and "x" in letters and call.startswith("clip"):
         letters = ["x", "a", "b"]
-    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", dict(vars(fnp), nn=fdl.nn))
+    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", NAMES)
     return f, len(letters)
 
 

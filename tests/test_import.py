@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import pickle
 import pydoc
@@ -48,6 +49,45 @@ def test_import_loads_neither_the_compiler_nor_optional_packages() -> None:
         f"print(loaded(*('fdl.' + n for n in {PARTS!r})))"
     )
     assert out.splitlines() == ["['fdl.backends', 'fdl.backends.compiler', 'fdl.backends.modes']", "[]"]
+
+
+def test_import_loads_what_most_programs_use_of_fdl_numpy() -> None:
+    """A module takes 0.3 ms to load. Before there were parts of `fdl.numpy`, the 44 modules of that package were half of what fdl took."""
+    out = run(
+        "import numpy, fdl\n"
+        "print(loaded('sysconfig', 'numpy.fft', *('fdl.numpy.' + n for n in (*fdl.numpy._LATER, 'fft', 'linalg'))))\n"
+        "print(len(loaded('fdl')))\n"
+        "x = fdl.numpy.arange(6.0).reshape(2, 3)\n"
+        "assert (x @ x.T + x.sum(0)[:2]).max() and fdl.grad(lambda x: fdl.numpy.where(x > 0, x, 0.0).mean())(x).shape == (2, 3)\n"
+        "print(loaded(*('fdl.numpy.' + n for n in (*fdl.numpy._LATER, 'fft', 'linalg'))))"
+    )
+    early, count, late = out.splitlines()
+    assert early == late == "[]" and int(count) <= 76
+
+
+def test_parts_of_fdl_numpy_are_loaded_by_each_way_to_use_them() -> None:
+    for use in (
+        "assert fnp.einsum('i,i', x, x).item() == 5.0",
+        "assert hasattr(fnp, 'einsum') and not hasattr(fnp, 'contractions_'), 1",
+        "from fdl.numpy import einsum",
+        "from fdl.numpy import *; assert einsum is fnp.einsum and unique is fnp.unique and fft is fnp.fft",
+        "import fdl.numpy.contractions; assert fnp.einsum is fdl.numpy.contractions.einsum",
+        "assert np.einsum('i,i', x, x).item() == 5.0 and not loaded('fdl.numpy.polynomials')",
+        "assert x.__array_namespace__().einsum('i,i', x, x).item() == 5.0",
+        "import pickle; assert pickle.loads(bytes.fromhex(sys.argv[1]))('i,i', x, x).item() == 5.0",
+        "assert 'einsum' in dir(fnp) and 'einsum' in fnp.__all__ and not loaded('fdl.numpy.contractions'); fnp.einsum",
+    ):
+        run(
+            "import numpy as np, fdl.numpy as fnp\nx = fnp.asarray([1.0, 2.0])\nassert not loaded('fdl.numpy.contractions')\n"
+            + use
+            + "\nassert loaded('fdl.numpy.contractions')",
+            pickle.dumps(fnp.einsum).hex(),
+        )
+    run(
+        "import numpy as np, fdl.numpy as fnp\nx = fnp.asarray([1.0, 0.0])\n"
+        "assert np.fft.fft(x).tolist() == [1, 1] and np.linalg.norm(x).item() == 1.0 and np.unique(x).tolist() == [0, 1]\n"
+        "assert {type(np.fft.fft(x)), type(np.linalg.norm(x)), type(np.unique(x)), type(np.hypot(x, x))} == {type(x)}"
+    )
 
 
 def test_light_operations_and_derivatives_need_no_compiler() -> None:
@@ -138,6 +178,22 @@ def test_type_checkers_see_what_is_loaded(file: str) -> None:
     assert tables == [_typed(file)]
 
 
+def test_the_table_of_fdl_numpy_is_what_its_modules_name() -> None:
+    """Type checkers see star imports; the table has the names of each module, in its order."""
+    path = ROOT / "fdl/numpy/__init__.py"
+    branch = next(n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.If))
+    stars, packages = [], []
+    for node in branch.body:
+        assert isinstance(node, ast.ImportFrom) and node.level == 1
+        (stars if node.module else packages).append((node.module, [a.name for a in node.names]))
+    assert stars == [(module, ["*"]) for module in fnp._LATER] and packages == [(None, [name]) for name in fnp._PACKAGES]
+    for module, names in fnp._LATER.items():
+        assert list(names) == importlib.import_module(f"fdl.numpy.{module}").__all__, module
+    # The import of a module makes it an attribute of its package, in the place of a function of that name.
+    modules = {p.stem for p in path.parent.iterdir()}
+    assert modules & set(fnp.__all__) == set(fnp._PACKAGES) and len(set(fnp.__all__)) == len(fnp.__all__)
+
+
 def test_all_dir_help_and_unknown_names() -> None:
     assert len(set(fdl.__all__)) == len(fdl.__all__) and set(fdl.__all__) <= set(dir(fdl))
     assert {"jit", "grad", "nn", "numpy", "optim", "save", "config", "checkpoint_policies", "Array"} <= set(fdl.__all__)
@@ -146,7 +202,7 @@ def test_all_dir_help_and_unknown_names() -> None:
     everything: dict[str, object] = {}
     exec("from fdl import *", everything)
     assert all(everything[name] is getattr(fdl, name) for name in fdl.__all__)
-    for module in (fdl, compiler):
+    for module in (fdl, fnp, compiler):
         assert not hasattr(module, "nonesuch")
         with pytest.raises(AttributeError, match=rf"^module '{module.__name__}' has no attribute 'nonesuch'$"):
             module.nonesuch  # type: ignore[attr-defined]  # noqa: B018

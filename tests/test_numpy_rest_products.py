@@ -13,7 +13,7 @@ from numpy_rest import agree, check_grads, check_vmap, same, sample, traced
 
 import fdl
 import fdl.numpy as fnp
-from fdl.numpy.einsum import greedy_path, optimal_path
+from fdl.numpy.contractions import greedy_path, optimal_path
 from fdl.tracer.errors import ShapeError
 
 EINSUMS = [

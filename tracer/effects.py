@@ -19,9 +19,9 @@ May be imported by: everything after `ir`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .ir import MAY_FAIL, ORDERED_IO, UNORDERED_IO, Effect
+from .records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

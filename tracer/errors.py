@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from types import CodeType, FrameType
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _FOLDERS = (_PACKAGE, os.path.join(_PACKAGE, "tracer"), os.path.join(_PACKAGE, "backends"))
 _ROOTS = tuple({seen(path) + os.sep for path in _FOLDERS for seen in (str, os.path.abspath, os.path.realpath)})
 # What Python's own library calls back from is not the user's line either: functools, contextlib, copy.
-_STDLIB = sysconfig.get_path("stdlib") + os.sep
+_STDLIB = os.path.dirname(os.__file__) + os.sep
 _PACKAGES = tuple(_STDLIB + name + os.sep for name in ("site-packages", "dist-packages"))
 _is_own: dict[str, bool] = {}
 

@@ -13,10 +13,11 @@ Every backend takes the numbers from here.  May be imported by: `scalars`, and t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+
+from .records import dataclass
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from . import dtypes, tree
+from .records import dataclass
 
 Effect: TypeAlias = str
 MAY_FAIL: Effect = "may_fail"

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .errors import IndexOutOfBoundsError, MissingRuleError, at
 from .ir import NO_EFFECTS, Effect, Equation, Literal, Program, Type, evaluate, subprograms
 from .lazy import load
+from .records import dataclass
 
 # --- what a compiler needs to know, target-neutral ------------------------------------------------
 

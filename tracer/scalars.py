@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,6 +36,7 @@ import numpy as np
 from . import dtypes
 from .dtypes import DType
 from .giles import erf_inv_giles
+from .records import dataclass
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Kind: TypeAlias = Literal["bool", "int", "float", "complex"]

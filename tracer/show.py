@@ -13,13 +13,14 @@ are left out; `show_program(p, sources=True)` adds the lines as comments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from . import dtypes
 from .ir import Atom, Equation, Literal, Program, Type, Variable
+from .records import dataclass
 
 
 def show_program(p: Program, sources: bool = False) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -35,6 +34,7 @@ from .errors import (
 )
 from .ir import Atom, Equation, Literal, Program, Type, Variable, freeze, type_of
 from .primitive import Axis, Primitive, Undefined
+from .records import dataclass
 
 Params = dict[str, Any]
 

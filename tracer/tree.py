@@ -13,10 +13,10 @@ import builtins
 import dataclasses
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from .errors import TreeError, at, user_source
+from .records import dataclass
 
 Path: TypeAlias = tuple[str, ...]
 """The way to a leaf, each step as it is written in Python: `("['conv1']", "[0]", ".weight")`."""

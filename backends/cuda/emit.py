@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fdl.backends.loops.build import bounds, ranges_in, writes
 from fdl.backends.loops.ir import (
@@ -41,6 +41,7 @@ from fdl.backends.loops.ir import (
     subvalues,
     walk,
 )
+from fdl.tracer.records import dataclass
 
 from . import scalars
 from .kernels import Writer, assignment_kernel, group_kernel, items_kernel, rows_kernel

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ from fdl.backends.loops.ir import (
 )
 from fdl.backends.loops.tiles import TILES
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 
 from .scalars import HALVES
 

@@ -5,13 +5,13 @@ May import: the loop IR, `scalars`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from fdl.backends.loops.ir import Value
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 
 from . import scalars
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from fdl.backends.loops.build import Interval, bounds
 from fdl.backends.loops.ir import INDEX, Buffer, Const, Load, Op, Value, Var
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 
 from . import scalars
 

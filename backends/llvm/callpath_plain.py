@@ -11,10 +11,12 @@ import struct
 import sys
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 from . import locks, pool, runtime
 from .entries import ArrayArg, Entry, NumpyArg, Out, ScalarArg, Spec, Static, is_namedtuple

@@ -15,9 +15,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fdl.backends.loops import cost, ir
+from fdl.tracer.records import dataclass
 
 from . import flow, inline, nests, outline, vectorise
 from .checks import NO_ERROR

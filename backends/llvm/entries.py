@@ -14,10 +14,12 @@ Imported by `callpath`, and by what makes entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 DType: TypeAlias = "np.dtype[Any]"
 Spec: TypeAlias = Any

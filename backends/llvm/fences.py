@@ -14,10 +14,11 @@ May be imported by: the emitter, and `guards`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from fdl.backends.loops import ir
+from fdl.tracer.records import dataclass
 
 from .text import ATTRIBUTE_COLD, Code, Module
 

@@ -22,12 +22,12 @@ import mmap
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from fdl.tracer.errors import FdlError, at, user_source
+from fdl.tracer.records import dataclass
 
 from . import runtime
 from .fences import CANARY, POISON, RED, Place, aligned

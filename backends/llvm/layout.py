@@ -12,11 +12,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 REFCOUNT: Final = 0
 TYPE: Final = 8

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fdl.backends.loops import ir
+from fdl.tracer.records import dataclass
 
 from . import flow, nests, scalars
 from .fences import Fences

@@ -20,10 +20,11 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 from . import runtime
 

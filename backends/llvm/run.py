@@ -8,12 +8,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fdl.backends.loops import ir
+from fdl.tracer.records import dataclass
 
 from . import engine, lapack, runtime, shared
 from .emit import emit_routine

@@ -7,12 +7,12 @@ Arithmetic is exact to the bit; the transcendental functions are in `maths` and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
+from fdl.tracer.records import dataclass
 
 from . import halves, ints, maths, powers, threefry
 from .ints import Ints

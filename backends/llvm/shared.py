@@ -11,9 +11,9 @@ May be imported by: `run`, and what stores compiled programs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fdl.backends import cache
+from fdl.tracer.records import dataclass
 
 from . import engine
 from .locks import MAKING

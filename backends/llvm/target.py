@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
 from fdl.tracer.dtypes import DType
+from fdl.tracer.records import dataclass
 
 from .locks import LLVM
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from fdl.backends.loops import ir
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
+from fdl.tracer.records import dataclass
 
 from . import scalars
 from .fences import Fenced

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from fdl.backends.loops import ir
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 
 from .target import Target
 

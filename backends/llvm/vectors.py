@@ -6,9 +6,9 @@ A carry becomes one partial result for each lane, combined at the end by a fixed
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fdl.backends.loops import ir
+from fdl.tracer.records import dataclass
 
 from . import flow, scalars
 from .flow import Writer

@@ -20,7 +20,9 @@ May be imported by: the pipeline.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from fdl.tracer.records import dataclass
 
 from . import cost
 from .build import Block, Names, bound, free, names_in, reads, substitute_in, writes

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fdl.tracer.records import dataclass
 
 from .build import bound
 from .ir import INDEX, Alloc, Buffer, Call, Callback, Check, Const, For, If, Let, Load, Op, Ref, Stmt, Store, Value, Var, While

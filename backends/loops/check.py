@@ -10,10 +10,11 @@ May be imported by: passes, emitters and tests.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NoReturn
 
 from fdl.tracer.dtypes import DType, is_float, is_int, is_supported
+from fdl.tracer.records import dataclass
 from fdl.tracer.scalars import SCALARS
 
 from .build import Block, Ranges, all_values, bounds, dependents, flat, mentions, ranges_in

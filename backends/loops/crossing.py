@@ -10,7 +10,7 @@ May be imported by: scheduling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fdl.tracer.records import dataclass
 
 from .access import extent_of, position
 from .build import Names, loads, replace_loads, substitute_in

@@ -18,7 +18,9 @@ May be imported by: the pipeline.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from fdl.tracer.records import dataclass
 
 from .access import Access, Summary, extent_of, is_independent, slab, summarise
 from .build import Names, flat, loads, names_in, ranges_in, stores, substitute_in

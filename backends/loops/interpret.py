@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 from fdl.tracer.scalars import SCALARS
 
 from .build import Block, Names, expanded, names_in

@@ -34,10 +34,12 @@ Invariants (held by `check`)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 INDEX = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)

@@ -16,9 +16,11 @@ May be imported by: the schedule.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import lcm
 from typing import TypeAlias
+
+from fdl.tracer.records import dataclass
 
 from .access import extent_of, position
 from .build import Block, Names, bound, flat, free, renewed, substitute, substitute_in, writes

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from fdl.tracer.records import dataclass
 
 from .build import all_values, reads, writes
 from .ir import Alloc, Buffer, Call, Callback, For, If, Load, Routine, Stmt, Store, Value, Var, While, blocks, walk

@@ -18,7 +18,9 @@ for the two.  May be imported by: the pipeline.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from fdl.tracer.records import dataclass
 
 from .access import Summary, extent_of, position, slab, summarise
 from .build import Block, bound, free, ranges_in, reads, writes

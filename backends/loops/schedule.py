@@ -14,7 +14,9 @@ May be imported by: the pipeline.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from fdl.tracer.records import dataclass
 
 from .access import extent_of, is_independent, position
 from .build import Names, names_in, ranges_in, substitute_in

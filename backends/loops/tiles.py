@@ -37,11 +37,11 @@ May be imported by: emitters, the interpreter, lowering.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.backends import lapack
 from fdl.tracer.dtypes import DType, bfloat16, float16, float32, is_inexact
+from fdl.tracer.records import dataclass
 
 from .build import Block, add, conjunction, const, convert, flat, floordiv, index, load, loops, mul, op, select, store, sub, var
 from .ir import Alloc, Buffer, Call, Carry, Const, For, Kind, Let, Load, Op, Ref, Stmt, Store, Value, Var

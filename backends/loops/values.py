@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
+from fdl.tracer.records import dataclass
 from fdl.tracer.scalars import SCALARS, kind_of
 
 from .ir import BOOL, INDEX, Buffer, Const, Load, Op, Store, Value, Var, subvalues

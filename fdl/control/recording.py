@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.numpy.promote import as_operand, asarray, check_range, to_dtype
@@ -11,6 +10,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import check_array, described, record
 from fdl.tracer.transforms.jvp import program_function
 from fdl.transforms.signature import FlatFunction, check_integers, leaf_names, name_of

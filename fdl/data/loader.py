@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import fdl.random as random
+from fdl.tracer.records import dataclass
 
 from ..tracer import tree
 from ..tracer.errors import DTypeError, ShapeError, at, user_source

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
+
+from fdl.tracer.records import dataclass
 
 from ..tracer import dtypes
 from ..tracer.errors import at, user_source

@@ -6,7 +6,8 @@ May import: nothing.  May be imported by: the data sets, download.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

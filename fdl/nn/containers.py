@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import fdl.random as random
 from fdl import numpy as fnp
 from fdl.tracer import tree
 from fdl.tracer.errors import DTypeError, TreeError, at, user_source
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import described
 from fdl.transforms import eval_shape
 

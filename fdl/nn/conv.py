@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import fdl.random as random
@@ -10,6 +10,7 @@ from fdl import numpy as fnp
 from fdl.numpy.promote import promote_operands
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ops import convolve
+from fdl.tracer.records import dataclass
 
 from .base import STATIC, Layer, Params, State, entries, need_axes, parameter_dtype, spec
 from .initializers import Initializer, lecun_normal, zeros

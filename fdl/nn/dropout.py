@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import fdl.random as random
 from fdl import numpy as fnp
 from fdl.numpy.promote import promote_operands
 from fdl.tracer.errors import at, user_source
+from fdl.tracer.records import dataclass
 
 from .base import STATIC, Layer, MissingKeyError, Params, State
 

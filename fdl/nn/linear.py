@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import fdl.random as random
 from fdl import numpy as fnp
 from fdl.tracer.errors import ShapeError, at, user_source
+from fdl.tracer.records import dataclass
 
 from .base import STATIC, Layer, Params, State, entries, need_axes, parameter_dtype, spec
 from .initializers import Initializer, lecun_normal, zeros

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from fdl import numpy as fnp
 from fdl.numpy.promote import as_operand, promote_operands
 from fdl.tracer import dtypes
 from fdl.tracer.ops import window as ops
+from fdl.tracer.records import dataclass
 
 from .base import STATIC, Layer, Params, State, need_axes, spec
 from .windows import Padding, Sizes, merge_batch, pairs, sizes, split_batch, static_padding

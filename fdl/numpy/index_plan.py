@@ -10,7 +10,6 @@ program checks only what it alone can know.  May be imported by: `indexing`, `up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.index import out_of_bounds
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import Tracer, described
 
 from .promote import as_operand, broadcast_to, promote_operands, to_dtype

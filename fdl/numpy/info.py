@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -12,6 +11,7 @@ from fdl.tracer import dtypes
 from fdl.tracer.array import ArrayBase
 from fdl.tracer.errors import DTypeError, at, user_source
 from fdl.tracer.ir import type_of
+from fdl.tracer.records import dataclass
 
 from .promote import as_operand, asarray, check_conversion, check_device, to_dtype
 from .scalar_types import ScalarType

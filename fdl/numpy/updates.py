@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import index as ix
 from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.reduce import cumsum
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import bind, record
 from fdl.tracer.transforms.scan import scan_p
 

@@ -9,12 +9,12 @@ May import: numpy, tracer.  May be imported by: the optimizers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from fdl import numpy as fnp
 from fdl.tracer import tree
 from fdl.tracer.errors import TreeError, at, user_source
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import described
 
 Params = Any

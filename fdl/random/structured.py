@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fdl.numpy import add, diagonal, expand_dims, linalg, multiply, sign, sqrt
+import fdl.numpy.linalg as linalg
+from fdl.numpy import add, diagonal, expand_dims, multiply, sign, sqrt
+from fdl.numpy.contractions import einsum
 from fdl.numpy.creation import as_shape
-from fdl.numpy.einsum import einsum
 from fdl.numpy.promote import broadcast_shapes, promote_operands
 from fdl.numpy.shapes import matrix_transpose
 from fdl.scipy.special.operands import whole_number

@@ -22,7 +22,7 @@ import types
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from fdl.config import config
 from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import user_source
 from fdl.tracer.ir import Program, Type, Variable, subprograms
+from fdl.tracer.records import dataclass
 
 from .signature import argument_name, leaf_names, name_of
 

@@ -6,13 +6,13 @@ plain functions, or values made by functions, that compare equal when they say t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Type
 from fdl.tracer.ops.barrier import name_p
 from fdl.tracer.primitive import Primitive
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import described
 from fdl.tracer.transforms.checkpoint import Policy
 

@@ -10,7 +10,6 @@ import functools
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fdl.backends import compiler
@@ -19,6 +18,7 @@ from fdl.tracer import tree
 from fdl.tracer.array import Array
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Program, Type
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import check_array, described
 
 from .announce import Kind, changes

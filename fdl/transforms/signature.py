@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from fdl.tracer import dtypes, tree
 from fdl.tracer.array import ArrayBase, own
 from fdl.tracer.errors import at, is_own, user_source
 from fdl.tracer.ir import Type
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import Narrowed, Tracer, check_array, current, described, is_evaluating, narrow
 from fdl.tracer.transforms.jvp import JVPTracer
 

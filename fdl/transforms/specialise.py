@@ -17,7 +17,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from fdl.tracer.array import Array, ArrayBase
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import Equation, Literal, Program, Type, evaluate
 from fdl.tracer.passes.expand import expand
+from fdl.tracer.records import dataclass
 from fdl.tracer.trace import Narrowed, Tracer, axis_sizes, bind, check_array, described, is_evaluating, record, sourced
 from fdl.tracer.transforms.call import jit_p
 

@@ -19,7 +19,6 @@ of the user.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..effects import may_remove, may_repeat
@@ -27,6 +26,7 @@ from ..ir import Atom, Equation, Program, Type, Variable, substitute
 from ..ops.barrier import barrier, name_p
 from ..ops.elementwise import move_axis
 from ..primitive import Call, Primitive, Undefined, Zero, run_program
+from ..records import dataclass
 from ..trace import ProgramTrace, bind, infer
 from .call import check_operands, inline_calls
 from .jvp import jvp_program, opened, program_function, recorded, tangent_type

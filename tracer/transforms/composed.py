@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +27,7 @@ from ..ir import Program, Type, type_of
 from ..ops.elementwise import add_tangents, batch_elementwise, convert, mul, splat
 from ..ops.rules import materialised
 from ..primitive import Call, Primitive, Zero, run_program
+from ..records import dataclass
 from ..trace import bind, evaluating, record
 from .jvp import jvp_flat
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from ..errors import LeakedTracerError, MissingRuleError, at, user_source
 from ..ir import Program, Type, type_of
 from ..ops.elementwise import move_axis
 from ..primitive import Call, Primitive, Zero, run_program
+from ..records import dataclass
 from ..trace import EvalTrace, Trace, Tracer, bind, current, leaked, record, using
 from .call import check_operands, transpose_call
 from .jvp import JVPTrace, instantiate

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from .. import dtypes
@@ -25,6 +25,7 @@ from ..ir import Program, Type, type_of
 from ..ops.elementwise import move_axis
 from ..ops.reduce import reduce_sum
 from ..primitive import Call, Primitive, Undefined, Zero, run_program
+from ..records import dataclass
 from ..trace import EvalTrace, ProgramTrace, Trace, Tracer, bind, current, record, using
 from .call import check_operands, transpose_call
 from .custom_jvp import (

@@ -8,13 +8,13 @@ needs from the forward pass are its residuals.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import Program, Type, Variable, type_of
 from ..primitive import Primitive, Zero, lookup
+from ..records import dataclass
 from ..trace import Params, ProgramTrace, ProgramTracer, current, living
 from .jvp import JVPTrace, JVPTracer, LinearParent, program_function, split, tangent_type
 from .residuals import lean

@@ -11,7 +11,7 @@ May be imported by: `transpose`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from ..ir import Equation, Type, type_of
 from ..ops.elementwise import add_tangents, splat
 from ..ops.shape import concatenate, pad
+from ..records import dataclass
 
 
 def is_piece(e: Equation) -> bool:

@@ -5,7 +5,6 @@ May be imported by: the tile emitters of convolutions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.target import Target
@@ -13,6 +12,7 @@ from fdl.backends.llvm.tiles.micro import Simd, simd
 from fdl.backends.llvm.tiles.parts import digest
 from fdl.backends.llvm.tiles.windows import Axis, Phase, attributes, is_dense, sizes
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from fdl.backends.llvm.tiles.micro import ACCUMULATE, C_ROW, LIST, MICRO_PARAMS, Simd, micro_symbol
 from fdl.backends.llvm.tiles.pack import put_symbol
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Const, Value
+from fdl.tracer.records import dataclass
 
 
 def static(value: Value) -> int | None:

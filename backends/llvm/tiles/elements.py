@@ -6,12 +6,12 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.pack import transposed
 from fdl.backends.llvm.tiles.text import Code
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ May be imported by: the tile emitters of convolutions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import lcm
 
 from fdl.backends.llvm.tiles.interleave import picked
@@ -20,6 +19,7 @@ from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.parts import digest
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Axis, Rows, rows_of
+from fdl.tracer.records import dataclass
 
 TOGETHER = 4
 """Vectors copied at a time, where rows are copied as they are."""

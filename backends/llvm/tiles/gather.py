@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.target import Target
@@ -18,6 +17,7 @@ from fdl.backends.llvm.tiles.parts import digest
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Axis, Phase, attributes, is_dense, sizes
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

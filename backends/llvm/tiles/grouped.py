@@ -8,8 +8,6 @@ May be imported by: `conv`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.cut import best_rows, row_loop, run_tile, set_job
 from fdl.backends.llvm.tiles.expand import Expanded
 from fdl.backends.llvm.tiles.gather import Gather, entry_head
@@ -20,6 +18,7 @@ from fdl.backends.llvm.tiles.slide import B_TAP, SLIDE_WORDS, Slide, slide_kerne
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 HIGH = 8
 """The least height of a tile whose taps are taken together."""

@@ -10,8 +10,6 @@ May be imported by: `filters`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.correlate import Correlate, entry_head
 from fdl.backends.llvm.tiles.expand import Expanded
 from fdl.backends.llvm.tiles.met import copies, dot, met_rows, nest
@@ -20,6 +18,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, copy_elements, copy_symbol, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 CHAINS = 8
 """Sums that are added to in turn, to cover the latency of a multiply-add."""

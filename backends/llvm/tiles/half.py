@@ -8,8 +8,6 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.cut import call_micro, column_counts, column_counts_at, row_choices, row_tiles, set_job
 from fdl.backends.llvm.tiles.micro import (
@@ -30,6 +28,7 @@ from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.tracer.dtypes import SHORT, DType, float16, float32
+from fdl.tracer.records import dataclass
 
 ROW_BLOCK = 64
 """Rows of A that are widened at a time; each block packs all of B again."""

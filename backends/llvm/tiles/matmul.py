@@ -13,7 +13,6 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.cut import (
@@ -50,6 +49,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
 from fdl.tracer.dtypes import bfloat16, float16
+from fdl.tracer.records import dataclass
 
 DEPTH_BLOCK = 512
 """Steps of k between two visits of C: a panel of B this deep stays in the second-level cache."""

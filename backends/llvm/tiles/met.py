@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.tiles.micro import Simd
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Axis, partner
+from fdl.tracer.records import dataclass
 
 
 def rings(axes: Sequence[Axis]) -> tuple[int, ...]:

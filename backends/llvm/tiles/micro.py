@@ -19,11 +19,11 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.text import Code
 from fdl.tracer.dtypes import SHORT, DType, float32, float64
+from fdl.tracer.records import dataclass
 
 # Words of a job, the part of a micro-kernel's arguments that its driver sets once for many tiles.
 LIST, SEGMENTS, DEPTH, A_ROW, A_DEPTH, B_DEPTH, C_ROW, ACCUMULATE, AHEAD, JOB_WORDS = range(10)

@@ -11,8 +11,6 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.cut import RowTile, row_choices, row_loop, run_tile, set_job
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
@@ -40,6 +38,7 @@ from fdl.backends.llvm.tiles.micro import (
 from fdl.backends.llvm.tiles.pack import pack_rows, pack_rows_symbol
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
+from fdl.tracer.records import dataclass
 
 PANEL = 192
 """Bytes of a row of a packed panel: the widest tile of every target divides it."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fdl.backends.llvm.tiles.text import Code
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

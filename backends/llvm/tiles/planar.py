@@ -11,8 +11,6 @@ May be imported by: `conv`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.gather import Gather, entry_head
 from fdl.backends.llvm.tiles.interleave import interleaved, separated
 from fdl.backends.llvm.tiles.met import copies, dot, met_rows
@@ -22,6 +20,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, copy_elements, copy_symbol, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 WIDEST = 6
 """The most vectors of pixels in a tile."""

@@ -13,7 +13,6 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from fdl.backends.llvm.target import Target
@@ -23,6 +22,7 @@ from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call
 from fdl.backends.loops.reductions import identity_of
 from fdl.tracer.dtypes import DType, is_float
+from fdl.tracer.records import dataclass
 
 _FLOAT = {"add": "fadd", "mul": "fmul"}
 _INTEGER = {"add": "add", "mul": "mul"}

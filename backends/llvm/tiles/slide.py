@@ -13,8 +13,6 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
     A_ROW,
@@ -34,6 +32,7 @@ from fdl.backends.llvm.tiles.micro import (
     write_tile,
 )
 from fdl.backends.llvm.tiles.text import Code
+from fdl.tracer.records import dataclass
 
 B_TAP = JOB_WORDS
 """The word of a job that says what lies between the filters of neighbouring taps."""

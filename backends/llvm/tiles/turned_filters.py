@@ -11,7 +11,6 @@ May be imported by: `filters`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.tiles.correlate import Correlate, entry_head
@@ -22,6 +21,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, Rows, copy_elements, copy_row, rows_of, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 TURNING = 1.2
 """How much better filled vectors have to be for the gradient to be turned."""

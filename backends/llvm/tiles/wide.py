@@ -10,8 +10,6 @@ May be imported by: `conv`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.llvm.tiles.cut import best_rows, column_counts, row_loop, run_tile, set_job
 from fdl.backends.llvm.tiles.gather import Gather, entry_head
 from fdl.backends.llvm.tiles.met import MetRows, copies, dot, met_rows
@@ -33,6 +31,7 @@ from fdl.backends.llvm.tiles.slide import B_TAP, SLIDE_WORDS, Slide, slide_kerne
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, Rows, copy_elements, copy_row, rows_of, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 SLIDING = 8
 """The least height of a tile of `slide`: lower ones would wait for the sums of the step before."""

@@ -10,7 +10,6 @@ May be imported by: `filters`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 from fdl.backends.llvm.tiles.correlate import Correlate, entry_head
@@ -33,6 +32,7 @@ from fdl.backends.llvm.tiles.parts import TileFunction, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.llvm.tiles.windows import Phase, Rows, copy_elements, copy_row, partner, rows_of, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
+from fdl.tracer.records import dataclass
 
 BLOCK_BYTES = 1 << 18
 """Input and output of a block of rows or images: they are read once for each tap and each tile, so they should stay near."""

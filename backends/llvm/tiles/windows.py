@@ -10,13 +10,13 @@ May be imported by: `conv`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import gcd, prod
 
 from fdl.backends.llvm.tiles.cut import static
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
+from fdl.tracer.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

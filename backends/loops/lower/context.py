@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fdl.backends.loops.build import Names, flat
 from fdl.backends.loops.ir import (
@@ -41,6 +41,7 @@ from fdl.backends.loops.values import index as as_index
 from fdl.tracer import dtypes
 from fdl.tracer import primitive as p
 from fdl.tracer.ir import Atom, Equation, Literal, Type, Variable
+from fdl.tracer.records import dataclass
 
 from .index import SCALAR, ZERO, At, Expression, Shape, expressions, plain, reshaped, within
 from .uses import Uses, is_alias

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.backends.loops.ir import INDEX, Call, Const, Ref, Value
 from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, conjunction, const, mul, op
 from fdl.tracer.ir import Equation
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Scope
 from .nests import sum_partials

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import INDEX, Const, Value
 from fdl.backends.loops.values import Ranges, add, bounds, flatten, floordiv, mod, mul, sub, unflatten
 from fdl.backends.loops.values import index as as_index
+from fdl.tracer.records import dataclass
 
 Shape = tuple[int, ...]
 ZERO = Const(0, INDEX)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.backends import lapack
@@ -28,6 +27,7 @@ from fdl.backends.loops.ir import INDEX, Call, Ref, Value
 from fdl.backends.loops.values import add, clamp, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .control import build_callback

@@ -6,7 +6,6 @@ May be imported by: `lower/__init__.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from fdl.backends.loops.reductions import accumulator, identity_of
 from fdl.backends.loops.values import add, convert, mul, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Equation, Variable
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At

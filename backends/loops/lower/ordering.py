@@ -12,11 +12,11 @@ May be imported by: `sorting`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import BOOL, INDEX, Call, Carry, Const, Op, Ref, Value
 from fdl.backends.loops.values import add, convert, floordiv, mod, mul, op, select, sub
 from fdl.tracer import dtypes
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape

@@ -11,11 +11,11 @@ May be imported by: `contract`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from fdl.backends.loops.build import writes
 from fdl.backends.loops.ir import INDEX, Buffer, Call, Const, Ref, Stmt, Value
 from fdl.backends.loops.values import add, mul
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Scope
 from .panels import FAR, NARROW, PACKED_MEMORY, PART_ELEMENTS, ROWS, TASKS, Cut, cut

@@ -5,10 +5,9 @@ May be imported by: the builders of this package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fdl.backends.loops.ir import INDEX, Const, Value
 from fdl.backends.loops.values import mul, op, sub
+from fdl.tracer.records import dataclass
 
 GRAIN = 4_000_000
 """Floating-point operations worth a task of their own: 15 to 30 microseconds of one core."""

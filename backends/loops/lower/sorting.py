@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import INDEX, Alloc, Buffer, Call, Const, Load, Ref, Store, Value
 from fdl.backends.loops.values import add, convert, mul, op
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 from fdl.tracer.ir import Atom, Equation, Variable
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fdl.tracer.dtypes import bool_, float32, float64
 from fdl.tracer.ir import Equation, Program, Variable
+from fdl.tracer.records import dataclass
 
 TINY = 512
 """Multiply-adds up to which a contraction is written as loops, which fuse."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fdl.tracer import primitive as p
 from fdl.tracer.ir import Atom, Equation, Program, Variable
+from fdl.tracer.records import dataclass
 
 from .sums import Sums, sums
 

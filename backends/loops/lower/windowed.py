@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import Buffer, Ref, Value
 from fdl.backends.loops.values import add, mul
 from fdl.backends.loops.values import index as as_index
 from fdl.tracer.ir import Atom, Equation, Variable
+from fdl.tracer.records import dataclass
 
 from .context import Place, Scope
 from .index import ZERO, Shape, groups

@@ -9,13 +9,13 @@ May be imported by: `lower/__init__.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.loops.ir import BOOL, INDEX, Carry, Const, Kind, Value, Var
 from fdl.backends.loops.reductions import accumulator, identity_of
 from fdl.backends.loops.values import add, bounds, conjunction, const, convert, flatten, mul, op, select
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fdl.numpy import linalg
+import fdl.numpy.linalg as linalg
 from fdl.numpy.linalg.operands import matrices, same_stack
 from fdl.numpy.promote import asarray, promote_operands
 from fdl.tracer import dtypes

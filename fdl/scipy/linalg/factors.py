@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import fdl.numpy.linalg as linalg
 from fdl.control import fori_loop
-from fdl.numpy import linalg
 from fdl.numpy.linalg.operands import in_stack, matrices
 from fdl.numpy.promote import asarray, broadcast_shapes, promote_operands
 from fdl.tracer import dtypes

@@ -7,12 +7,12 @@ series of P.  Above it: the continued fraction of Q.  Where both are at most 1.1
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fdl.tracer.ops import elementwise as e
+from fdl.tracer.records import dataclass
 from fdl.tracer.transforms.composed import composed, with_slope
 
 from . import coefficients as k

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import fdl.numpy.linalg as linalg
 from fdl import numpy as fnp
-from fdl.numpy import linalg
 from fdl.numpy.promote import asarray, promote_operands
 from fdl.scipy.linalg import solve_triangular
 from fdl.tracer.errors import ShapeError, at, user_source

@@ -9,7 +9,6 @@ May be imported by: the files of this package.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from ... import dtypes
 from ...ir import Type, type_of
 from ...ops import elementwise as e
 from ...primitive import lookup
+from ...records import dataclass
 from ...scalars import SCALARS
 from ...trace import bind
 

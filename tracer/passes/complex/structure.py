@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from ...ops import shape
 from ...ops.callback import call_function
 from ...ops.interleaved import interleaved_p
 from ...primitive import lookup
+from ...records import dataclass
 from ...trace import bind, current, record
 from . import arithmetic
 from .real import Pair, Real

@@ -13,12 +13,12 @@ May be imported by: the sorting kernels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.elements import Elements
 from fdl.backends.llvm.tiles.text import Code
 from fdl.tracer.dtypes import SHORT, DType, is_float
+from fdl.tracer.records import dataclass
 
 BLOCK = {"avx512": 16, "neon": 16, "avx2": 8, "sse2": 8}
 """Vectors that are sorted in registers at a time: half of the registers that there are."""

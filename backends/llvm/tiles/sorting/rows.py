@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 from fdl.backends.llvm.tiles.elements import loaded, stored, turned
 from fdl.backends.llvm.tiles.sorting.keys import Keys, decoded, exchange, run, splat
@@ -20,6 +19,7 @@ from fdl.backends.llvm.tiles.sorting.merges import load_all, merging, spaced, st
 from fdl.backends.llvm.tiles.sorting.moving import keyed, repair
 from fdl.backends.llvm.tiles.sorting.networks import NETWORKS
 from fdl.backends.llvm.tiles.text import Code
+from fdl.tracer.records import dataclass
 
 NEAR = 1 << 15
 """Bytes that are sorted before more is looked at: what the first cache holds."""

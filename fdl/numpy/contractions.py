@@ -12,7 +12,6 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fdl.tracer import dtypes
@@ -22,6 +21,7 @@ from fdl.tracer.ops import contract
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import shape as s
 from fdl.tracer.ops.reduce import reduce_sum
+from fdl.tracer.records import dataclass
 
 from .promote import no_out, promote_operands, to_dtype
 
