@@ -16,7 +16,9 @@ from fdl.backends.loops.pipeline import pipeline
 from fdl.backends.loops.plan import plan
 
 HOST = target.host()
-TEXTS = [f"define i32 @f{i}(i32 %x) {{\n  %y = mul i32 %x, {i}\n  %z = add i32 %y, {i % 3}\n  ret i32 %z\n}}\n" for i in range(9)]
+TEXTS = [
+    f"define i32 @f{i}(i32 %x) {{\n  %y = mul i32 %x, {i}\n  %z = add i32 %y, {i % 3}\n  ret i32 %z\n}}\n" for i in range(9)
+]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4, 20])

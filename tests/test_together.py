@@ -63,11 +63,11 @@ def test_shapes_are_numpys(shapes: tuple[tuple[int, ...], tuple[int, ...]], kern
 def test_what_is_left_to_others(kernels: list[str]) -> None:
     x, row = fnp.ones((512, 512)), fnp.ones(512)
     for _ in range(3):
-        x + x, x + 1.0, x + fnp.ones(()), row + row[:, None], fnp.arctan2(x, row), (x + 1j * x) + row  # noqa: B018
+        x + x, x + 1.0, x + fnp.ones(()), row + row[:, None], fnp.arctan2(x, row), (x + 1j * x) + row
         fdl.jit(lambda x, row: x + row)(x, row)
         fdl.grad(lambda row: (x * row).sum())(row)
         with fdl.config.using(backend="reference"):
-            x - x  # noqa: B018
+            x - x
     assert kernels == []
 
 
@@ -83,4 +83,4 @@ def test_wrong_shapes_have_the_functions_name_and_the_users_line() -> None:
     x, y = fnp.ones((512, 512)), fnp.ones(511)
     for _ in range(3):
         with pytest.raises(ValueError, match=r"(?s)add: shapes .*\n  at .*test_together.py"):
-            x + y  # noqa: B018
+            x + y
