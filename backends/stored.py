@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,7 @@ def _calls_lapack(program: Program) -> bool:
 
 def _to_entry(c: Compiled) -> cache.Entry:
     record = {
+        "sizes": [len(code) for code in c.module.objects],
         "symbol": c.module.symbol,
         "externals": list(c.module.externals),
         "arena": c.module.arena_bytes,
@@ -143,7 +145,7 @@ def _to_entry(c: Compiled) -> cache.Entry:
         "callbacks": c.callbacks,
         "layout": None if c.module.layout is None else astuple(c.module.layout),
     }
-    return cache.Entry(record, c.module.code)
+    return cache.Entry(record, b"".join(c.module.objects))
 
 
 def _layout(program: str, inputs: Any, outputs: Any, arena: Any, arena_bytes: int, local: Any, first_site: int) -> Layout:
@@ -159,7 +161,11 @@ def _from_entry(entry: cache.Entry) -> Compiled | None:
         if not are_loaded(functions):
             return None
         layout = None if r["layout"] is None else _layout(*r["layout"])
-        module = Module(entry.code, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]), functions, layout)
+        cuts = list(accumulate(map(int, r["sizes"]), initial=0))
+        if cuts[-1] != len(entry.code):
+            return None
+        objects = tuple(entry.code[start:end] for start, end in pairwise(cuts))
+        module = Module(objects, str(r["symbol"]), tuple(map(str, r["externals"])), int(r["arena"]), functions, layout)
         sites = tuple(Site(str(message), str(source), int(number)) for message, source, number in r["sites"])
         over = {int(k): int(v) for k, v in r["over"]}
         return Compiled(module, sites, over, bool(r["long"]), int(r["callbacks"]))

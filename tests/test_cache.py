@@ -22,7 +22,7 @@ import fdl.numpy as fnp
 from fdl.backends import cache
 from fdl.backends.cache import Entry, Store, digest
 from fdl.backends.executable import NativeExecutable
-from fdl.backends.llvm import engine, shared
+from fdl.backends.llvm import codegen, shared
 
 ENTRY = Entry({"symbol": "f", "bytes": 64, "sites": [["m", "a.py:1", 3]]}, bytes(range(256)) * 4)
 KEY = digest("key")
@@ -149,13 +149,13 @@ class TestPrograms:
         fdl.jit(fnp.linalg.cholesky)(np.eye(2))  # what a process compiles once is there now
         monkeypatch.setenv("FDL_CACHE_DIR", str(tmp_path / "objects"))
         made: list[int] = []
-        compile_object = engine.object_code
+        compile_object = codegen._object
 
         def counted(*args: Any, **kwargs: Any) -> bytes:
             made.append(len(made))
             return compile_object(*args, **kwargs)
 
-        monkeypatch.setattr(engine, "object_code", counted)
+        monkeypatch.setattr(codegen, "_object", counted)
         return made
 
     def run(self, f: Callable[..., Any], *args: Any, donated: tuple[int, ...] = ()) -> Any:
@@ -269,10 +269,10 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
 import sys
 import numpy as np
 import fdl, fdl.numpy as fnp
-from fdl.backends.llvm import engine
+from fdl.backends.llvm import codegen
 made = []
-compile_object = engine.object_code
-engine.object_code = lambda *a, **k: made.append(1) or compile_object(*a, **k)
+compile_object = codegen._object
+codegen._object = lambda *a, **k: made.append(1) or compile_object(*a, **k)
 
 @fdl.jit
 def step(w, x):

@@ -12,7 +12,8 @@ import fdl.numpy as fnp
 from fdl.backends.loops.interpret import run
 from fdl.backends.loops.pipeline import pipeline
 
-SHAPES = [(65, 130), (200, 23), (8, 600)]
+SHAPES = [(65, 130), (200, 23), (8, 600), (150, 256), (33, 1024)]
+"""Rows of the last two are so far apart that their lines share sets of a cache."""
 
 
 def _both(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -34,6 +35,12 @@ def test_the_schedule_copies_blocks() -> None:
     assert "transpose in0" in text and "alloc local" in text
     small = fnp.zeros((16, 16))
     assert "transpose" not in fdl.jit(lambda a: a.T + a).lower(small).loops
+
+
+def test_rows_that_collide_in_the_cache_are_copied_apart_first() -> None:
+    loops = [fdl.jit(lambda a: a.T + 1).lower(fnp.zeros((256, n))).loops for n in (256, 257)]
+    assert [text.count("= transpose") for text in loops] == [2, 1]
+    assert "f32[128, 48]" in loops[0]
 
 
 def test_two_crossing_loads_have_a_copy_each() -> None:

@@ -25,7 +25,7 @@ import fdl.numpy as fnp
 from fdl import random
 from fdl.backends import stored
 from fdl.backends.executable import NativeExecutable
-from fdl.backends.llvm import callpath, emit, engine, guards, inline, run, runtime, target
+from fdl.backends.llvm import callpath, codegen, emit, guards, inline, run, runtime, target
 from fdl.backends.llvm.callpath_plain import PlainDispatcher
 from fdl.backends.llvm.fences import POISON, RED, Place
 from fdl.backends.llvm.guards import HAS_PAGES, MemoryFaultError
@@ -371,8 +371,8 @@ def test_the_mode_is_off_and_costs_nothing_then() -> None:
         assert plain.compiled.module.layout is None
     r = plain.routine
     offsets = plan(r).offsets
-    assert "fence" not in emit.emit_routine(r, offsets, plain.target).text
-    assert "fdl_fence_check" in emit.emit_routine(r, apart(plan(r), RED).offsets, plain.target, fenced=True).text
+    assert "fence" not in "".join(emit.emit_routine(r, offsets, plain.target).texts)
+    assert "fdl_fence_check" in "".join(emit.emit_routine(r, apart(plan(r), RED).offsets, plain.target, fenced=True).texts)
 
 
 def test_settings() -> None:
@@ -411,8 +411,8 @@ def test_guarded_objects_are_stored_under_keys_of_their_own(tmp_path: Path, monk
     assert stored.key_of(program, host, ()) != stored.key_of(program, host, (), True)
     monkeypatch.setenv("FDL_CACHE_DIR", str(tmp_path / "objects"))
     made: list[int] = []
-    true = engine.object_code
-    monkeypatch.setattr(engine, "object_code", lambda *args: made.append(1) or true(*args))
+    true = codegen._object
+    monkeypatch.setattr(codegen, "_object", lambda *args: made.append(1) or true(*args))
     first = NativeExecutable(program, guarded=True)
     count = len(made)
     second = NativeExecutable(program, guarded=True)

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fdl.backends.llvm import maths, vectorise
-from fdl.backends.loops import cost, schedule
-from fdl.backends.loops.lower import uses
+from fdl.backends.llvm import maths
+from fdl.backends.loops.weights import WEIGHTS
 from fdl.tracer import dtypes
 from fdl.tracer.errors import MissingRuleError
 from fdl.tracer.scalars import SCALARS, kind_of, threefry2x32
@@ -99,12 +98,11 @@ def test_the_table_is_complete() -> None:
     assert sorted(SCALARS) == sorted(names.split())
 
 
-def test_every_function_has_its_costs_and_its_code() -> None:
+def test_every_function_has_its_weight_and_its_code() -> None:
     """What fuses, splits, polls and vectorises weighs an operation that it does not know as an addition."""
     functions = {name for name, scalar in SCALARS.items() if "float" in scalar.domain and not scalar.exact}
     assert len(functions) > 20
-    for table in (schedule._HEAVY, uses._COSTS, cost._CYCLES, vectorise._HEAVY | {"rsqrt"}):
-        assert functions <= set(table)
+    assert functions <= set(WEIGHTS) <= {*SCALARS, "random_bits"}
     assert functions <= set(maths._TABLE)
     with pytest.raises(MissingRuleError, match=r"operation softsign has no LLVM code for floats. Enter it in _TABLE of .*maths\.py"):
         maths.function(None, "softsign", ["%x"])  # type: ignore[arg-type]

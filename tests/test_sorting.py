@@ -20,7 +20,7 @@ from tile_cases import F32, F64, RUNNABLE, Array, Case, define, fresh, native, o
 
 import fdl
 from fdl.backends.llvm import target as targets
-from fdl.backends.llvm.engine import object_code
+from fdl.backends.llvm.codegen import object_code
 from fdl.backends.llvm.tiles import tile_function
 from fdl.backends.llvm.tiles.sorting.networks import NETWORKS, halvings
 from fdl.backends.loops.build import index, load, loops, store, var

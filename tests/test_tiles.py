@@ -35,7 +35,7 @@ from tile_cases import (
 )  # fmt: skip
 
 from fdl.backends.llvm import target as targets
-from fdl.backends.llvm.engine import object_code
+from fdl.backends.llvm.codegen import object_code
 from fdl.backends.llvm.tiles import tile_function
 from fdl.backends.loops.lower.packing import PANEL_BYTES
 from fdl.tracer import dtypes

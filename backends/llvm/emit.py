@@ -50,7 +50,7 @@ _WORD_KEY, _WORD_STOP, _WORD_PROGRESS, _WORD_CALLBACK = 2, 7, 8, 10
 
 @dataclass(frozen=True, slots=True)
 class EmittedRoutine:
-    """The text of a routine's module.
+    """The text of a routine's module, in parts that are linked with each other.
 
     `symbol` is the entry point, `externals` the symbols to link it with, `shared` the functions that are compiled apart, each as a module
     (see `llvm.shared`), `scratch_bytes` the most scratch that a thread
@@ -58,7 +58,7 @@ class EmittedRoutine:
     Where memory is debugged, `arena` and `local` are the buffers in the arena and those in the functions' own memory.
     """
 
-    text: str
+    texts: tuple[str, ...]
     symbol: str
     externals: tuple[str, ...]
     scratch_bytes: int
@@ -121,10 +121,10 @@ class _Driver:
         code.do("ret i32 0")
         words = max(self.context_words, outline.FIRST_WORD)
         code.allocas.append(f"  {self.context} = alloca i64, i64 {words}, align 64")
-        self.module.functions.append(code.finish(f"define i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}"))
         module = self.module
+        module.entry = code.finish(f"i32 @{self.symbol}(ptr %frame, ptr %buffers) {ATTRIBUTE}")
         return EmittedRoutine(
-            module.text(),
+            module.parts(),
             self.symbol,
             tuple(module.externals),
             self.scratch_bytes,

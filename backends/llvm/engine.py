@@ -1,8 +1,7 @@
-"""LLVM as an assembler: IR text to an object file, an object file to addresses.
+"""LLVM as a linker: object files to addresses.
 
-Objects are position-independent and contain no address of this process: what they need from outside is named, and given
-an address when they are loaded.  So the bytes of `Loaded.objects` are good for a disk cache.  Code is generated at level 3
-unless the caller knows better, and no IR pass runs: the text is vectorised already.
+Objects (see `codegen`) contain no address of this process: what they need from outside is named, and given an address when they are
+loaded.
 
 Lifetimes: a `Loaded` owns its code.  Whoever holds an address out of it must hold the `Loaded`; it holds, in turn, the
 owners of the externals that it was linked to.
@@ -19,6 +18,7 @@ import llvmlite.binding as llvm
 
 from fdl.backends import cache
 
+from . import codegen
 from .locks import LLVM
 from .target import Target
 
@@ -72,7 +72,7 @@ def compile_text(
 
     Raises: RuntimeError when LLVM rejects a text or a symbol is missing.
     """
-    make = _stored_code if stored else object_code
+    make = _stored_code if stored else codegen.object_code
     return Loaded([make(text, target, level) for text in texts], externals, exports, owners)
 
 
@@ -80,54 +80,17 @@ def _stored_code(text: str, target: Target, level: int) -> bytes:
     """The object file of a text, from the disk where it is there."""
     store = cache.store()
     if store is None:
-        return object_code(text, target, level)
+        return codegen.object_code(text, target, level)
     key = cache.digest("text", cache.generator(), repr(target), str(level), text)
     entry = store.get(key)
     if entry is None:
-        entry = cache.Entry({}, object_code(text, target, level))
+        entry = cache.Entry({}, codegen.object_code(text, target, level))
         store.put(key, entry)
     return entry.code
-
-
-def object_code(text: str, target: Target, level: int = 3) -> bytes:
-    """The object file of one LLVM IR text."""
-    with LLVM:
-        machine = _machine(target, level)
-        return bytes(machine.emit_object(_parse(text, target)))
-
-
-def assembly(text: str, target: Target) -> str:
-    """The assembly text of one LLVM IR text, for reading."""
-    with LLVM:
-        return str(_machine(target).emit_assembly(_parse(text, target)))
-
-
-def _parse(text: str, target: Target) -> llvm.ModuleRef:
-    module = llvm.parse_assembly(text)
-    module.triple = target.triple
-    module.data_layout = str(_machine(target).target_data)
-    module.verify()  # a hundredth of the time, and an error instead of a crash
-    return module
-
-
-@functools.cache
-def _initialise() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-
-
-@functools.cache
-def _machine(target: Target, level: int = 3) -> llvm.TargetMachine:
-    _initialise()
-    if target.triple != llvm.get_process_triple():  # code to look at, not to run
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-    kind = llvm.Target.from_triple(target.triple)
-    return kind.create_target_machine(cpu=target.cpu, features=target.features, opt=level, reloc="pic", codemodel="small")
 
 
 @functools.cache
 def _jit() -> llvm.LLJIT:
     """The process's one JIT: a linker for object files in memory."""
-    _initialise()
+    codegen.initialise()
     return llvm.create_lljit_compiler(use_jit_link=True)

@@ -176,7 +176,7 @@ class Outliner:
         symbol = self._written.get(text)
         if symbol is None:
             symbol = self._written[text] = f"{self.prefix}.k{len(self._written) + 1}"
-            self.module.functions.append(f"define internal void @{symbol}{text}")
+            self.module.functions[f"void @{symbol}(ptr, i64, i64, ptr)"] = f"void @{symbol}{text}"
         return Kernel(symbol, table, reads, local, leaves, s.scratch_bytes)
 
     def _bind(self, s: State, buffers: list[ir.Buffer]) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ class Module:
     `layout` tells of a module that is to be called in guarded memory where its buffers lie.
     """
 
-    code: bytes
+    objects: tuple[bytes, ...]
     symbol: str
     externals: tuple[str, ...]
     arena_bytes: int
@@ -60,7 +60,6 @@ class Module:
 def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *, guarded: bool = False) -> Module:
     """`routine` compiled for `target`; `offsets` places its arena buffers, apart from each other (`plan.apart`) where it is `guarded`."""
     emitted = emit_routine(routine, offsets, target, fenced=guarded)
-    code = engine.object_code(emitted.text, target)
     layout = None
     if guarded:
         inputs, outputs = (
@@ -68,8 +67,8 @@ def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *
         )
         fixed = tuple(inputs), tuple(outputs), emitted.arena, emitted.arena_bytes, emitted.local
         layout = Layout(routine.name, *fixed, first_site=len(routine.sites))
-    linked = shared.compiled(emitted.shared, target)
-    return Module(code, emitted.symbol, emitted.externals, emitted.arena_bytes, linked, layout)
+    objects, linked = shared.compiled(emitted.texts, emitted.shared, target, runtime.get_num_threads())
+    return Module(objects, emitted.symbol, emitted.externals, emitted.arena_bytes, linked, layout)
 
 
 class Native:
@@ -83,7 +82,7 @@ class Native:
         externals = {name: address for name, address in _externals().items() if name in (*module.externals, *_LIBC)}
         externals |= lapack.symbols(module.externals)
         externals |= {f.symbol: shared.address(f) for f in module.shared}
-        self.code = engine.Loaded([module.code], externals, [module.symbol], ())
+        self.code = engine.Loaded(module.objects, externals, [module.symbol], ())
         self.address = self.entry = self.code.address(module.symbol)
         self._consts = tuple(np.ascontiguousarray(c) for c in consts)
         self.arena_bytes = module.arena_bytes

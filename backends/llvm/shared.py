@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from fdl.backends import cache
 from fdl.tracer.records import dataclass
 
-from . import engine
+from . import codegen, engine
 from .locks import MAKING
 from .target import Target
 
@@ -39,17 +39,26 @@ class _Held:
 _HELD: dict[str, _Held] = {}
 
 
-def compiled(texts: Mapping[str, str], target: Target) -> tuple[Shared, ...]:
-    """The functions of some modules, symbol → text, loaded."""
-    found = {Shared(s, cache.digest("shared", cache.generator(), repr(target), s, text)): text for s, text in texts.items()}
+def compiled(
+    texts: Sequence[str], functions: Mapping[str, str], target: Target, threads: int = 1
+) -> tuple[tuple[bytes, ...], tuple[Shared, ...]]:
+    """The object files of a program's texts, and the functions that it calls (symbol → text), loaded.
+
+    What there is no object of yet is compiled at once, by up to so many threads.
+    """
+    found = {Shared(s, cache.digest("shared", cache.generator(), repr(target), s, text)): text for s, text in functions.items()}
     with MAKING:
-        _load({f: _stored(f) or engine.object_code(text, target) for f, text in found.items() if f.key not in _HELD})
+        objects = {f: _stored(f) for f in found if f.key not in _HELD}
+        missing = [f for f, code in objects.items() if code is None]
+        made = codegen.object_codes((*texts, *(found[f] for f in missing)), target, threads=threads)
+        new = dict(zip(missing, made[len(texts) :], strict=True))
+        _load({f: new[f] if code is None else code for f, code in objects.items()})
         store = cache.store()
         if store is not None:
             for f in found:
                 if not store.path(f.key).exists():
                     store.put(f.key, cache.Entry({}, _HELD[f.key].code))
-    return tuple(found)
+    return tuple(made[: len(texts)]), tuple(found)
 
 
 def are_loaded(functions: Sequence[Shared]) -> bool:

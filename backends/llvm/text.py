@@ -18,8 +18,9 @@ May be imported by: everything in backends.llvm.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -36,6 +37,12 @@ ATTRIBUTES: Final = (
     'attributes #0 = { nounwind "no-stack-arg-probe" }\nattributes #1 = { nounwind noinline cold "no-stack-arg-probe" }\n'
 )
 """The attribute groups of every function: #0 the usual one, #1 for helpers off the common path."""
+
+PART: Final = 16_000
+"""Characters of functions in one part of a module: some fifteen milliseconds of LLVM's time."""
+
+_NAMED = re.compile(r"@([\w.$]+)")
+_DEFINED = re.compile(r"^(?:define [^@\n]*)?@([\w.$]+)(?=\(| =)", re.MULTILINE)
 
 _INTEGER = {8: "i8", 16: "i16", 32: "i32", 64: "i64"}
 
@@ -105,7 +112,10 @@ class Module:
         self.externals: dict[str, None] = {}
         self.globals: dict[str, str] = {}
         self.helpers: dict[str, str] = {}
-        self.functions: list[str] = []
+        self.functions: dict[str, str] = {}
+        """Declaration of a function → its text, both from the type of its result on."""
+        self.entry = ""
+        """The text of the function that is called from outside."""
         self.shared: dict[str, str] = {}
 
     def declare(self, line: str) -> None:
@@ -122,10 +132,43 @@ class Module:
         self.shared[symbol] = text
         self.declares[declaration] = None
 
-    def text(self) -> str:
-        """The module's text, without what is shared."""
-        parts = [*self.declares, *self.globals.values(), *self.helpers.values(), *self.functions, ATTRIBUTES]
-        return "\n".join(parts)
+    def parts(self) -> tuple[str, ...]:
+        """The module's text, without what is shared: whole, or in several parts that can be compiled side by side, and are linked."""
+        lengths = [len(text) for text in (self.entry, *self.functions.values())]
+        count = round(sum(lengths) / max(PART, *lengths))
+        if count < 2:
+            own = [*(f"define internal {text}" for text in self.functions.values()), f"define {self.entry}"]
+            return ("\n".join((*self.declares, *self.globals.values(), *self.helpers.values(), *own, ATTRIBUTES)),)
+        sizes = [len(self.entry)] + [0] * (count - 1)
+        shares: list[list[str]] = [[] for _ in sizes]
+        for declaration in sorted(self.functions, key=lambda line: len(self.functions[line]), reverse=True):
+            least = sizes.index(min(sizes))
+            shares[least].append(declaration)
+            sizes[least] += len(self.functions[declaration])
+        # Functions name no others of the module, but the entry names them all.
+        elsewhere = [f"declare hidden {line}" for line in self.functions if line not in shares[0]]
+        first = [*elsewhere, *(f"define hidden {self.functions[line]}" for line in shares[0]), f"define {self.entry}"]
+        rest = [[f"define hidden {self.functions[line]}" for line in share] for share in shares[1:]]
+        common = _definitions((*self.globals.values(), *self.helpers.values()))
+        return tuple("\n".join((*self.declares, *_needed(common, own), *own, ATTRIBUTES)) for own in (first, *rest))
+
+
+def _definitions(texts: Iterable[str]) -> dict[str, str]:
+    """Symbol → the text that defines it."""
+    return {symbol: text for text in texts for symbol in _DEFINED.findall(text)}
+
+
+def _needed(definitions: Mapping[str, str], texts: Iterable[str]) -> list[str]:
+    """Those of the definitions that some texts name, or that are named by one of them in turn."""
+    found: dict[str, None] = {}
+    todo = list(texts)
+    while todo:
+        for symbol in _NAMED.findall(todo.pop()):
+            text = definitions.get(symbol)
+            if text is not None and text not in found:
+                found[text] = None
+                todo.append(text)
+    return list(found)
 
 
 class Scope:

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fdl.backends.loops import ir
+from fdl.backends.loops.weights import weight
 from fdl.tracer import dtypes
 from fdl.tracer.records import dataclass
 
 from .target import Target
 
 COMBINES = frozenset({"add", "mul", "max", "min", "and", "or", "xor"})
-
-_HEAVY = frozenset(
-    "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv "
-    "erf_inv_giles pow cbrt rem threefry_bits32 threefry_bits64 threefry0 threefry1".split()
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -118,7 +113,7 @@ def _unroll(loop: ir.For, target: Target, widest: int) -> int:
     for top in (*_all_values(loop.body), *(c.next for c in loop.carries)):
         for value in ir.subvalues(top):
             operations += isinstance(value, ir.Op) and value.dtype != ir.INDEX
-            heavy += isinstance(value, ir.Op) and value.name in _HEAVY
+            heavy += isinstance(value, ir.Op) and weight(value.name).is_long
     live += len(loop.carries)
     reduction = bool(loop.carries) or inner
     factor = 4 if reduction else 2

@@ -10,19 +10,12 @@ import math
 from collections.abc import Callable
 
 from . import ir
+from .weights import weight
 
 CYCLES_PER_US = 3000.0
 UNKNOWN_EXTENT = 64
 UNKNOWN_TRIPS = 1000
 
-# For one element outside a vector loop; the functions are polynomials, which vector loops speed up like the rest.
-_CYCLES: dict[str, float] = {
-    **dict.fromkeys("div sqrt rsqrt".split(), 6.0),
-    **dict.fromkeys("exp exp2 log logistic".split(), 8.0),
-    **dict.fromkeys("expm1 log1p tanh sin cos erf sinh cosh threefry0 threefry1".split(), 12.0),
-    **dict.fromkeys("tan asin acos atan asinh acosh atanh atan2 cbrt erfc erf_inv erf_inv_giles rem".split(), 24.0),
-    **dict.fromkeys("pow threefry_bits32 threefry_bits64".split(), 32.0),
-}
 _LANES = 8.0
 """What a vector loop is taken to gain."""
 
@@ -31,7 +24,7 @@ def _value(value: ir.Value) -> float:
     total = 0.0
     for v in ir.subvalues(value):
         if type(v) is ir.Op:
-            total += _CYCLES.get(v.name, 1.0) if v.dtype != ir.INDEX else 0.25
+            total += weight(v.name).cycles if v.dtype != ir.INDEX else 0.25
         elif type(v) is ir.Load:
             total += 1.0
     return total

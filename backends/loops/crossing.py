@@ -17,8 +17,15 @@ from .build import Names, loads, replace_loads, substitute_in
 from .ir import INDEX, Alloc, Buffer, Call, Check, Const, For, Let, Load, Ref, Store, Value, Var
 from .values import Linear, add, from_linear, mul, op, sub
 
-BLOCK = 64
+BLOCK = (64, 64)
 """Rows and columns of a block: 16 KiB of float32, half of a first-level cache."""
+SHARED = 1024
+"""A stride in bytes whose multiples lead to few sets of a first-level cache, which has 4 KiB a way: lines so far apart evict each
+other when a square of them is on its way.  Then the rows of the source are copied first, each by its neighbouring lines, to
+where rows are `PAD` apart; and the block is wider, for stores have the same trouble."""
+SHARED_BLOCK = (32, 128)
+PAD = 64
+"""Bytes between the rows of such a copy."""
 LEAST = 8
 """The least extent of either loop, and the least stride along the vector loop."""
 LEAST_ELEMENTS = 4096
@@ -95,16 +102,23 @@ def _cut(chain: list[For], rows: For, crossings: list[_Crossing], names: Names) 
     """The nest with the loop over `rows` and the innermost one cut into blocks, which hold copies of what crosses."""
     columns = chain[-1]
     p, q, i, j = (Var(names(v.name), INDEX) for v in (rows.var, columns.var, rows.var, columns.var))
-    height, width = _part(rows, p), _part(columns, q)
-    start: dict[Var, Value] = {rows.var: mul(p, BLOCK), columns.var: mul(q, BLOCK)}
+    h, w = SHARED_BLOCK if any(_collides(c) for c in crossings) else BLOCK
+    height, width = _part(rows, p, h), _part(columns, q, w)
+    start: dict[Var, Value] = {rows.var: mul(p, h), columns.var: mul(q, w)}
     fill: list[Alloc | Call] = []
     copies: dict[tuple[str, tuple[tuple[object, int], ...], int], Buffer] = {}
     for c in crossings:
-        local = Buffer(names("t"), c.buffer.dtype, (BLOCK, BLOCK), "local")
+        local = Buffer(names("t"), c.buffer.dtype, (h, w), "local")
         origin = from_linear(Linear({v: n for v, n in c.form.terms.items() if v not in start}, c.form.constant))
         origin = add(origin, start[rows.var], mul(start[columns.var], c.stride))
         shape = (height, width)
-        block, source = Ref(local, Const(0, INDEX), shape, (BLOCK, 1)), Ref(c.buffer, origin, shape, (1, c.stride))
+        block, source = Ref(local, Const(0, INDEX), shape, (w, 1)), Ref(c.buffer, origin, shape, (1, c.stride))
+        if _collides(c):
+            apart = h + PAD // c.buffer.dtype.itemsize
+            copy = Buffer(names("u"), c.buffer.dtype, (w, apart), "local")
+            copied = Ref(copy, Const(0, INDEX), shape, (1, apart))
+            fill += [Alloc(copy), Call("transpose", (copied,), (source,))]
+            source = copied
         fill += [Alloc(local), Call("transpose", (block,), (source,))]
         copies[c.buffer.name, tuple(sorted(c.form.terms.items(), key=str)), c.form.constant] = local
 
@@ -115,16 +129,20 @@ def _cut(chain: list[For], rows: For, crossings: list[_Crossing], names: Names) 
     body = replace_loads(columns.body, load)
     body = substitute_in(body, {rows.var: add(start[rows.var], i), columns.var: add(start[columns.var], j)})
     inner = For(i, height, (For(j, width, body, "parallel"),), "parallel")
-    result = For(q, Const(-(-(extent_of(columns) or 0) // BLOCK), INDEX), (*fill, inner), "parallel")
-    result = For(p, Const(-(-(extent_of(rows) or 0) // BLOCK), INDEX), (result,), "parallel")
+    result = For(q, Const(-(-(extent_of(columns) or 0) // w), INDEX), (*fill, inner), "parallel")
+    result = For(p, Const(-(-(extent_of(rows) or 0) // h), INDEX), (result,), "parallel")
     for s in reversed(chain[:-1]):
         if s is not rows:
             result = For(s.var, s.extent, (result,), s.kind)
     return result
 
 
-def _part(loop: For, block: Var) -> Value:
-    """The extent of a block: the last one is shorter where BLOCK does not divide the loop's extent."""
+def _collides(c: _Crossing) -> bool:
+    return c.stride * c.buffer.dtype.itemsize % SHARED == 0
+
+
+def _part(loop: For, block: Var, size: int) -> Value:
+    """The extent of a block: the last one is shorter where `size` does not divide the loop's extent."""
     n = extent_of(loop) or 0
-    whole = Const(min(BLOCK, n), INDEX)
-    return whole if n <= BLOCK or n % BLOCK == 0 else op("min", whole, sub(n, mul(block, BLOCK)))
+    whole = Const(min(size, n), INDEX)
+    return whole if n <= size or n % size == 0 else op("min", whole, sub(n, mul(block, size)))

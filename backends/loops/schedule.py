@@ -50,6 +50,7 @@ from .ir import (
 )
 from .narrow import widened
 from .values import Interval, bounds
+from .weights import weight
 
 PARALLEL_COST = 25_000
 """Scalar operations from which a nest is run on several threads: about ten times what waking them costs."""
@@ -60,11 +61,6 @@ CHUNKS = 64
 PART = 1 << 16
 """The most elements that one partial sum of a full reduction takes."""
 LANES = 16
-_HEAVY = dict.fromkeys("div rem sqrt rsqrt pow".split(), 5.0) | dict.fromkeys(
-    "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv cbrt "
-    "erf_inv_giles nextafter".split(),
-    20.0,
-) | dict.fromkeys("threefry0 threefry1 threefry_bits32 threefry_bits64".split(), 90.0)  # fmt: skip
 UNROLL = 4
 """The longest loop that is written out."""
 UNROLL_STATEMENTS = 40
@@ -348,7 +344,7 @@ class _Scheduler:
             case Load():
                 return _stride_cost(value.buffer, value.index, v, share, store=False)
             case Op() if value.dtype != INDEX:
-                return _HEAVY.get(value.name, 1.0) * share + sum(self._vector_value(a, v, share) for a in value.args)
+                return weight(value.name).work * share + sum(self._vector_value(a, v, share) for a in value.args)
             case Op():
                 return sum(self._vector_value(a, v, share) for a in value.args)
             case _:
@@ -406,7 +402,7 @@ def operations(value: Value) -> float:
         case Load():
             return 1.0
         case Op() if value.dtype != INDEX:
-            return _HEAVY.get(value.name, 1.0) + sum(map(operations, value.args))
+            return weight(value.name).work + sum(map(operations, value.args))
         case Op():
             return 0.2
         case _:

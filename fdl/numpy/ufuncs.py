@@ -19,6 +19,7 @@ from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
 
 from .promote import as_operand, asarray, like, no_out, promote_operands
+from .together import applied
 
 
 def define(
@@ -36,7 +37,8 @@ def define(
         return function(*promote_operands(name, x, inexact=inexact, numeric=numeric))
 
     def binary(x1: Any, x2: Any, /) -> Any:
-        return function(*promote_operands(name, x1, x2, inexact=inexact, numeric=numeric, wraps=wraps))
+        operands = promote_operands(name, x1, x2, inexact=inexact, numeric=numeric, wraps=wraps, broadcast=False)
+        return applied(name, function, operands)
 
     f = unary if arity == 1 else binary
     f.__name__ = f.__qualname__ = name

@@ -90,8 +90,8 @@ def _plane(s: Simd) -> Code:
             rows = [code.add(p.index, code.min(i, code.sub(high, 1))) for i in range(n)]
             block = [load(code, s, _element(code, s, "%x", "%x_p", row, q.index), in_mask) for row in rows]
             for j, column in enumerate(turn(code, s, block)):
-                with code.when(code.compare("sgt", wide, j)):
-                    store(code, s, column, _element(code, s, "%y", "%y_q", code.add(q.index, j), p.index), out_mask)
+                there = code.let(f"select i1 {code.compare('sgt', wide, j)}, {s.mask} {out_mask}, {s.mask} zeroinitializer")
+                store(code, s, column, _element(code, s, "%y", "%y_q", code.add(q.index, j), p.index), there)
         return code
     whole_p, whole_q = (code.mul(code.div(size, n), n) for size in ("%p", "%q"))
     with code.loop(whole_q, step=n) as q, code.loop(whole_p, step=n) as p:

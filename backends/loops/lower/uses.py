@@ -17,6 +17,7 @@ from fdl.tracer import primitive as p
 from fdl.tracer.ir import Atom, Equation, Program, Variable
 from fdl.tracer.records import dataclass
 
+from ..weights import weight
 from .sums import Sums, sums
 
 CHEAP = 5
@@ -25,14 +26,6 @@ DEEP = 60
 """The longest chain of lazy equations (they are written recursively)."""
 LARGE = 400
 """The largest cost of a lazy expression: what is above it goes to memory, so that kernels stay of bounded size."""
-
-_COSTS = dict.fromkeys("div rem sqrt rsqrt pow".split(), 6) | dict.fromkeys(
-    "exp exp2 expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 logistic erf erfc erf_inv cbrt "
-    "erf_inv_giles nextafter".split(),
-    20,
-)
-_RANDOM = frozenset({"random_bits", "threefry0", "threefry1", "threefry_bits32", "threefry_bits64"})
-_RANDOM_COST = 60
 
 _ELEMENTS = frozenset(
     "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort top_k "
@@ -46,8 +39,7 @@ _REPEATED = frozenset({"window_max", "window_min", "window_sum", "window_select"
 
 def cost_of(e: Equation) -> int:
     """The cost of one element of an elementwise or view equation, in additions."""
-    name = e.primitive.name
-    return _RANDOM_COST if name in _RANDOM else _COSTS.get(name, 1)
+    return weight(e.primitive.name).again
 
 
 def is_alias(e: Equation) -> bool:
