@@ -43,7 +43,7 @@ def test_a_kernel_gives_the_bits_that_numpy_gave(dtype: Any, compiled: list[str]
     for f in (lambda: x + x[0], lambda: x * 3, lambda: fnp.maximum(x, 0), lambda: x.T, lambda: -x, lambda: x < 2, lambda: x[::-1]):
         first, again = np.asarray(f()), np.asarray(f())
         assert first.dtype == again.dtype and first.tobytes() == again.tobytes()
-    assert {"broadcast", "add", "mul", "max", "transpose", "neg", "lt"} <= set(compiled)
+    assert {"jit", "mul", "max", "transpose", "neg", "lt"} <= set(compiled)  # the sum has its broadcasting with it
 
 
 def test_what_comes_once_is_not_compiled(compiled: list[str]) -> None:
