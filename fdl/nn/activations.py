@@ -62,9 +62,16 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 
 def hard_tanh(x: Any) -> Any:
-    """x limited to the interval [-1, 1], with derivative 1 at its ends (Collobert, 2004)."""
+    """x limited to the interval [-1, 1], with derivative 1 at its ends (Collobert, 2004).
+
+    Example:
+        >>> hard_tanh([-3.0, 0.5, 2.0]).tolist()
+        [-1.0, 0.5, 1.0]
+    """
     (x,) = promote_operands("hard_tanh", x)
-    return fnp.where(fnp.greater(x, 1), 1, fnp.where(fnp.less(x, -1), -1, x))
+    if not fnp.isdtype(x.dtype, ("bool", "unsigned integer")):  # which have no -1, and nothing below it
+        x = fnp.where(fnp.less(x, -1), -1, x)
+    return fnp.where(fnp.greater(x, 1), 1, x)
 
 
 def hard_sigmoid(x: Any) -> Any:
@@ -125,6 +132,7 @@ def sigmoid(x: Any) -> Any:
 
 def log_sigmoid(x: Any) -> Any:
     """log sigmoid(x) = −softplus(−x), without overflow."""
+    (x,) = promote_operands("log_sigmoid", x, inexact=True)  # first: −x wraps in unsigned integers
     return fnp.negative(softplus(fnp.negative(x)))
 
 
