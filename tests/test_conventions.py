@@ -14,6 +14,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl.scipy import special
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conventions.md"
 ROW = re.compile(r"\| `(?P<call>[^`]+)` \| (?P<point>[^|]+) \| (?P<derivative>[^|]+) \| (?P<why>[^|]+) \|")
@@ -38,7 +39,7 @@ def function(call: str) -> tuple[Callable[..., Any], int]:
     letters = [v for v in "xyab" if re.search(rf"\b{v}\b", call)]
     if "a" in letters and "x" in letters and call.startswith("clip"):
         letters = ["x", "a", "b"]
-    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", dict(vars(fnp), nn=fdl.nn))
+    f: Callable[..., Any] = eval(f"lambda {', '.join(letters)}: {call}", dict(vars(fnp), nn=fdl.nn, special=special))
     return f, len(letters)
 
 

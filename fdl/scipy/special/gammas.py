@@ -244,7 +244,7 @@ def gammasgn(x: Any) -> Any:
 
 
 def factorial(n: Any, exact: bool = False) -> Any:
-    """n! = Gamma(n + 1), elementwise, as floats; 0 for n < 0.
+    """n! = Gamma(n + 1), elementwise, as floats; 0 for n < 0, with derivative 0.
 
     Raises: ValueError with `exact`, for which there are no arrays: use math.factorial.
 
@@ -255,9 +255,10 @@ def factorial(n: Any, exact: bool = False) -> Any:
     if exact:
         raise ValueError("factorial: exact=True needs integers without bound, which arrays do not have. Use math.factorial.")
     (n,) = reals("factorial", n)
-    zero = np.asarray(0, n.dtype)
-    y = gamma_of(e.add(n, np.asarray(1, n.dtype)))
-    return e.select(e.lt(n, zero), e.splat(zero, n.shape), y)
+    zero, one = np.asarray(0, n.dtype), np.asarray(1, n.dtype)
+    none = e.lt(n, zero)  # where gamma sees no pole, whose derivative is NaN
+    y = gamma_of(e.add(e.select(none, e.splat(zero, n.shape), n), one))
+    return e.select(none, e.splat(zero, n.shape), y)
 
 
 __all__ = ["digamma", "factorial", "gamma", "gammaln", "gammasgn", "loggamma", "rgamma"]
