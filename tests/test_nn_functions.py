@@ -167,3 +167,13 @@ def test_unsigned_integers_do_not_wrap() -> None:
         for name in ELEMENTWISE:
             wanted = getattr(nn, name)(x.astype(np.float32))
             np.testing.assert_array_equal(np.asarray(getattr(nn, name)(x)).astype(np.float32), np.asarray(wanted), err_msg=name)
+
+
+@pytest.mark.parametrize("name", [n for n in ELEMENTWISE if n != "log1mexp"])
+def test_half_precision_far_out(name: str) -> None:
+    """Squares overflow in float16 from 256 on: the slope of `gelu` was NaN at 300, and `squareplus` infinite."""
+    f = getattr(nn, name)
+    x = np.array([-60000, -300, 300, 60000], np.float16)
+    for got, wanted in ((f(x), f(x.astype(np.float64))), (fdl.vmap(fdl.grad(f))(x), fdl.vmap(fdl.grad(f))(x.astype(np.float64)))):
+        assert got.dtype == np.float16
+        np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(wanted), rtol=2e-3, atol=1e-4, err_msg=name)

@@ -121,6 +121,8 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     (x,) = promote_operands("gelu", x, inexact=True)
     if not approximate:
         return fnp.multiply(fnp.multiply(x, 0.5), fnp.add(fnp.erf(fnp.multiply(x, math.sqrt(0.5))), 1))
+    if x.dtype == fnp.float16:  # whose square overflows from 256 on, and a derivative of 0 times infinity is NaN
+        return fnp.astype(gelu(fnp.astype(x, fnp.float32)), fnp.float16)
     inner = fnp.multiply(fnp.multiply(x, fnp.add(fnp.multiply(fnp.square(x), 0.044715), 1)), math.sqrt(2 / math.pi))
     return fnp.multiply(fnp.multiply(x, 0.5), fnp.add(fnp.tanh(inner), 1))
 
@@ -173,6 +175,8 @@ def soft_sign(x: Any) -> Any:
 def squareplus(x: Any, b: Any = 4) -> Any:
     """(x + √(x² + b)) / 2, accurate in both tails (Barron, "Squareplus: a softplus-like algebraic rectifier", 2021)."""
     x, b = promote_operands("squareplus", x, b, inexact=True)
+    if x.dtype == fnp.float16:  # whose square overflows from 256 on
+        return fnp.astype(squareplus(fnp.astype(x, fnp.float32), fnp.astype(b, fnp.float32)), fnp.float16)
     root = fnp.sqrt(fnp.add(fnp.square(x), b))
     negative = fnp.less(x, 0)
     # On the left the two terms would cancel: (√ + x) (√ − x) = b.
