@@ -72,18 +72,32 @@ xlog1py_of = composed(
 def xlogy(x: Any, y: Any) -> Any:
     """x log y, elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN).
 
-    Its derivatives are log y and x / y; the latter is 0 for x = 0, for y = 0 too.
+    Its derivatives are log y and x / y; the latter is 0 for x = 0, for y = 0 too. Complex numbers are taken as well.
 
     Example:
         >>> xlogy([0.0, 2.0], [0.0, 1.0]).tolist()
         [0.0, 0.0]
     """
-    return xlogy_of(*reals("xlogy", x, y))
+    x, y = promote_operands("xlogy", x, y, inexact=True)
+    if dtypes.is_complex(type_of(x).dtype):
+        return _complex_product(x, e.log(y))
+    return xlogy_of(x, y)
+
+
+def _complex_product(x: Any, log: Any) -> Any:
+    """x times a logarithm, and 0 for x = 0 where that is infinite."""
+    size = e.abs(log)
+    none = e.logical_and(_is_zero(x), e.eq(size, _number(np.inf, size)))
+    x, log = (e.splat(v, none.shape) for v in (x, log))
+    return _choose(none, 0.0, e.mul(x, _choose(none, 1.0, log)))
 
 
 def xlog1py(x: Any, y: Any) -> Any:
     """x log(1 + y), elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN). Derivatives as those of `xlogy`."""
-    return xlog1py_of(*reals("xlog1py", x, y))
+    x, y = promote_operands("xlog1py", x, y, inexact=True)
+    if dtypes.is_complex(type_of(x).dtype):
+        return _complex_product(x, e.log1p(y))
+    return xlog1py_of(x, y)
 
 
 def _entr(x: Any) -> Any:
