@@ -26,6 +26,11 @@ it with the code.
 
 Modules, primitives and names for type annotations are left out; a distribution of `jax.scipy.stats` is listed by its functions. Parameters
 have JAX's names too, but for those that `tests/test_jax_parameters.py` lists.
+
+JAX takes complex numbers in some functions in which fdl refuses them, with an error that says what to do: comparisons, `maximum`, `fmin`,
+`searchsorted`, `histogram` and `cummax`, since the standard gives complex numbers no order, and the activation functions of pieces that
+are told apart by an order (`relu`, `elu`, `softplus`, ...); `arctan2`, an angle of real coordinates; `boxcox`, `owens_t` and `erfcx`, whose
+formulas here are for real numbers.
 """
 
 

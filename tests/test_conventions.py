@@ -14,6 +14,7 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl.scipy import special
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conventions.md"
 ROW = re.compile(r"\| `(?P<call>[^`]+)` \| (?P<point>[^|]+) \| (?P<derivative>[^|]+) \| (?P<why>[^|]+) \|")
@@ -33,7 +34,7 @@ def numbers(cell: str) -> list[float]:
     return [one(part) for part in cell.split(",")]
 
 
-NAMES = {name: getattr(fnp, name) for name in fnp.__all__} | {"nn": fdl.nn}
+NAMES = {name: getattr(fnp, name) for name in fnp.__all__} | {"nn": fdl.nn, "special": special}
 
 
 def function(call: str) -> tuple[Callable[..., Any], int]:

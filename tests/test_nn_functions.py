@@ -155,3 +155,25 @@ def test_wrong_call(number: int) -> None:
 
 def test_hard_sigmoid_of_small_integers_does_not_wrap() -> None:
     assert fdl.nn.hard_sigmoid(np.array([127, -128], np.int8)).tolist() == [1.0, 0.0]
+
+
+def test_unsigned_integers_do_not_wrap() -> None:
+    """`hard_tanh` of them raised OverflowError for its bound -1, and `log_sigmoid` negated them: log_sigmoid(1) was -255."""
+    for dtype in (np.uint8, np.uint32, np.bool_):
+        x = np.array([0, 1, 5]).astype(dtype)
+        limited = fdl.nn.hard_tanh(x)
+        assert limited.dtype == (dtype if dtype is not np.bool_ else np.int32)
+        assert limited.tolist() == [0, 1, 1]
+        for name in ELEMENTWISE:
+            wanted = getattr(nn, name)(x.astype(np.float32))
+            np.testing.assert_array_equal(np.asarray(getattr(nn, name)(x)).astype(np.float32), np.asarray(wanted), err_msg=name)
+
+
+@pytest.mark.parametrize("name", [n for n in ELEMENTWISE if n != "log1mexp"])
+def test_half_precision_far_out(name: str) -> None:
+    """Squares overflow in float16 from 256 on: the slope of `gelu` was NaN at 300, and `squareplus` infinite."""
+    f = getattr(nn, name)
+    x = np.array([-60000, -300, 300, 60000], np.float16)
+    for got, wanted in ((f(x), f(x.astype(np.float64))), (fdl.vmap(fdl.grad(f))(x), fdl.vmap(fdl.grad(f))(x.astype(np.float64)))):
+        assert got.dtype == np.float16
+        np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(wanted), rtol=2e-3, atol=1e-4, err_msg=name)

@@ -378,8 +378,9 @@ def test_derivatives_that_are_not_asked_for_are_not_computed() -> None:
 COMPOSED = {n: p for n, p in PRIMITIVES.items() if isinstance(p.lowering, Call) and p.lowering.typed}
 
 
-ARITY = {"betaln": 2, "beta": 2, "poch": 2, "comb": 2, "owens_t": 2, "gamma_density": 2, "minus_gamma_density": 2, "beta_density": 3,
-         "vanishing_ratio": 2, "xlogy": 2, "xlog1py": 2, "rel_entr": 2, "kl_div": 2, "boxcox": 2, "boxcox1p": 2}  # fmt: skip
+ARITY = {"betaln": 2, "beta": 2, "poch": 2, "comb": 2, "owens_t": 2, "gamma_density": 2, "gamma_density_slope": 2,
+         "minus_gamma_density": 2, "beta_density": 3, "beta_density_slope": 3, "vanishing_ratio": 2, "xlogy": 2, "xlog1py": 2,
+         "log_ratio": 2, "rel_entr": 2, "kl_div": 2, "boxcox": 2, "boxcox1p": 2}  # fmt: skip
 
 
 def test_every_composed_primitive_is_compiled_as_it_is_defined() -> None:

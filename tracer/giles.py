@@ -7,7 +7,7 @@ Source: M. Giles, "Approximating the erfinv function" (GPU Computing Gems, Jade 
 double precision version.  The logarithm in float64 is that of XLA on CPUs: the rational function of S. Moshier's Cephes library (unity.c)
 for x² < sqrt(2) - 1, which leaves the interval that the function was made for, [sqrt(1/2), sqrt(2)], and is off by up to 129 ulp there.
 
-Every backend takes the numbers from here.  May be imported by: `scalars`, and the backends' own versions.
+Every backend takes the numbers from here.  May be imported by: `scalars`, the backends' own versions, and `fdl.random.logarithms`.
 """
 
 from __future__ import annotations

@@ -62,9 +62,16 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 
 def hard_tanh(x: Any) -> Any:
-    """x limited to the interval [-1, 1], with derivative 1 at its ends (Collobert, 2004)."""
+    """x limited to the interval [-1, 1], with derivative 1 at its ends (Collobert, 2004).
+
+    Example:
+        >>> hard_tanh([-3.0, 0.5, 2.0]).tolist()
+        [-1.0, 0.5, 1.0]
+    """
     (x,) = promote_operands("hard_tanh", x)
-    return fnp.where(fnp.greater(x, 1), 1, fnp.where(fnp.less(x, -1), -1, x))
+    if not fnp.isdtype(x.dtype, ("bool", "unsigned integer")):  # which have no -1, and nothing below it
+        x = fnp.where(fnp.less(x, -1), -1, x)
+    return fnp.where(fnp.greater(x, 1), 1, x)
 
 
 def hard_sigmoid(x: Any) -> Any:
@@ -114,6 +121,8 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     (x,) = promote_operands("gelu", x, inexact=True)
     if not approximate:
         return fnp.multiply(fnp.multiply(x, 0.5), fnp.add(fnp.erf(fnp.multiply(x, math.sqrt(0.5))), 1))
+    if x.dtype == fnp.float16:  # whose square overflows from 256 on, and a derivative of 0 times infinity is NaN
+        return fnp.astype(gelu(fnp.astype(x, fnp.float32)), fnp.float16)
     inner = fnp.multiply(fnp.multiply(x, fnp.add(fnp.multiply(fnp.square(x), 0.044715), 1)), math.sqrt(2 / math.pi))
     return fnp.multiply(fnp.multiply(x, 0.5), fnp.add(fnp.tanh(inner), 1))
 
@@ -125,6 +134,7 @@ def sigmoid(x: Any) -> Any:
 
 def log_sigmoid(x: Any) -> Any:
     """log sigmoid(x) = −softplus(−x), without overflow."""
+    (x,) = promote_operands("log_sigmoid", x, inexact=True)  # first: −x wraps in unsigned integers
     return fnp.negative(softplus(fnp.negative(x)))
 
 
@@ -165,6 +175,8 @@ def soft_sign(x: Any) -> Any:
 def squareplus(x: Any, b: Any = 4) -> Any:
     """(x + √(x² + b)) / 2, accurate in both tails (Barron, "Squareplus: a softplus-like algebraic rectifier", 2021)."""
     x, b = promote_operands("squareplus", x, b, inexact=True)
+    if x.dtype == fnp.float16:  # whose square overflows from 256 on
+        return fnp.astype(squareplus(fnp.astype(x, fnp.float32), fnp.astype(b, fnp.float32)), fnp.float16)
     root = fnp.sqrt(fnp.add(fnp.square(x), b))
     negative = fnp.less(x, 0)
     # On the left the two terms would cancel: (√ + x) (√ − x) = b.

@@ -56,7 +56,11 @@ def _select(pred: Any, x: Any, y: Any) -> Any:
 
 def _logaddexp(name: str, x1: Any, x2: Any, base: float | None) -> Any:
     x, y = promote_operands(name, x1, x2, inexact=True)
-    real_only(name, x)
+    if dtypes.is_complex(type_of(x).dtype):
+        if base is None:
+            return _complex_logaddexp(x, y)
+        scale = math.log(base)
+        return _scaled(_complex_logaddexp(_scaled(x, scale), _scaled(y, scale)), 1 / scale)
     zero = like(0, x)
     # log(e^x + e^y) = high + log1p(e^(low - high)): each of x and y may be called high, also for the derivatives, at a tie.
     larger = e.ge(x, y)
@@ -70,8 +74,27 @@ def _logaddexp(name: str, x1: Any, x2: Any, base: float | None) -> Any:
     return _select(level, e.mul(e.add(x, y), like(0.5, x)), out)
 
 
+def _scaled(z: Any, factor: float) -> Any:
+    """`z` times a real number, part by part: a complex product would make NaN of an infinite part."""
+    return c.complex(*[e.mul(part, like(factor, part)) for part in (c.real(z), c.imag(z))])
+
+
+def _complex_logaddexp(x: Any, y: Any) -> Any:
+    """The principal logarithm of e^x + e^y, whose imaginary part is in [-π, π]."""
+    larger = e.ge(c.real(x), c.real(y))
+    high, low = _select(larger, x, y), _select(larger, y, x)
+    real = c.real(high)
+    level = e.logical_and(e.eq(real, c.real(low)), e.logical_not(e.is_finite(real)))  # low - high would be NaN
+    out = e.add(high, e.log1p(e.exp(e.sub(_select(level, high, low), _select(level, like(0, x), high)))))
+    turns = e.stop_gradient(e.round(e.mul(c.imag(out), like(0.5 / np.pi, real))))
+    out = e.sub(out, c.complex(like(0, real), e.mul(turns, like(2 * np.pi, real))))
+    return _select(level, high, out)
+
+
 def logaddexp(x1: Any, x2: Any) -> Any:
     """log(exp(x1) + exp(x2)), elementwise, without overflow. Where both are one infinity they share the derivative.
+
+    Of complex numbers it is the principal logarithm, with an imaginary part in [-π, π].
 
     Example:
         >>> logaddexp(1000.0, 1000.0).item()

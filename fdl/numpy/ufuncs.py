@@ -168,9 +168,8 @@ def power(x1: Any, x2: Any, /) -> Any:
     if isinstance(x2, float) and type(x2) is float:
         (x,) = promote_operands("power", x1, x2, broadcast=False)[:1]
         if x2 == 0.5 and not dtypes.is_complex(type_of(x).dtype):
-            # sqrt differs from it in the signs of two results: (-0)**0.5 is 0, and (-inf)**0.5 is inf.
-            root = e.add(e.sqrt(x), like(0, x))
-            return e.select(e.eq(x, like(-np.inf, x)), like(np.inf, x), root)
+            # sqrt differs from it in two results, (-0)**0.5 is 0 and (-inf)**0.5 is inf, and in the derivatives there.
+            return e.sqrt(e.select(e.eq(x, like(-np.inf, x)), like(np.inf, x), e.add(x, like(0, x))))
         if x2.is_integer() and -3 <= x2 <= 8:
             return _integer_power(x, int(x2))
     elif isinstance(x2, int) and type(x2) is int and -3 <= x2 <= 8:

@@ -289,6 +289,12 @@ def _sign_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any
     return y, mul(mul(y, scalar_like(1j, y)), bind(lookup("complex"), turn, scalar_like(0, turn)))
 
 
+def _cbrt_slope(y: Any) -> Any:
+    """1 / (3 y²) as a product of reciprocals, whose own derivative at 0 and at infinity is the limit: that of the quotient is NaN."""
+    inverse = div(_one(y), y)
+    return mul(mul(inverse, scalar_like(1 / 3, y)), inverse)
+
+
 abs_p, abs = _declare("abs", _abs_partial)
 sign_p, sign = _declare("sign", jvp=_sign_jvp)
 floor_p, floor = _declare("floor", None)
@@ -297,7 +303,7 @@ round_p, round = _declare("round", None)
 trunc_p, trunc = _declare("trunc", None)
 sqrt_p, sqrt = _declare("sqrt", lambda t, y, x: mul(t, div(scalar_like(0.5, x), y)))
 rsqrt_p, rsqrt = _declare("rsqrt", lambda t, y, x: mul(t, mul(scalar_like(-0.5, x), div(y, x))))
-cbrt_p, cbrt = _declare("cbrt", lambda t, y, x: div(t, mul(scalar_like(3, x), mul(y, y))))
+cbrt_p, cbrt = _declare("cbrt", lambda t, y, x: mul(t, _cbrt_slope(y)))
 exp_p, exp = _declare("exp", lambda t, y, x: mul(t, y))
 exp2_p, exp2 = _declare("exp2", lambda t, y, x: mul(t, mul(y, scalar_like(np.log(2.0), x))))
 expm1_p, expm1 = _declare("expm1", lambda t, y, x: mul(t, add(y, _one(x))))

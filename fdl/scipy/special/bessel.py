@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from fdl.tracer.ops import shape as s
 from fdl.tracer.transforms.composed import composed
 
 from . import coefficients as k
-from .operands import chebyshev, reals, where, whole_number
+from .operands import chebyshev, horner, reals, where, whole_number
 
 _GROWN = 1e100
+_I1_SERIES = [0.5 / (math.factorial(k) * math.factorial(k + 1)) for k in range(11)]
+"""I1(x) / x in powers of x**2 / 4, for |x| < 1."""
 
 
 def _scaled(x: Any, order: int) -> Any:
@@ -38,18 +41,21 @@ def _grown(x: Any, order: int) -> Any:
     return where(e.abs(x) == np.inf, where(x > 0.0, np.inf, -np.inf if order else np.inf), y)
 
 
+def _over_x(x: Any, y: Any, scale: Any) -> Any:
+    """`y` / x, which is I1(x) / x times `scale`: near 0 by its series (DLMF 10.25.2), whose derivatives have no division by 0."""
+    near = e.abs(x) < 1.0
+    z = where(near, x, 0.0)
+    series = scale * horner(_I1_SERIES, 0.25 * z * z)
+    return where(near, series, where(near, 1.0, y) / where(near, 1.0, x))
+
+
 def _i1_slope(x: Any) -> Any:
-    # I0(x) - I1(x) / x; at 0 I1(x) / x is 1/2.
-    zero = x == 0.0
-    y = where(zero, 1.0, x)
-    return i0_of(x) - where(zero, 0.5, i1_of(x) / y)
+    return i0_of(x) - _over_x(x, i1_of(x), np.float64(1))
 
 
 def _i1e_slope(x: Any) -> Any:
-    zero = x == 0.0
-    y = where(zero, 1.0, x)
-    ratio = where(zero, 0.5, i1e_of(x) / y)
-    return i0e_of(x) - e.sign(x) * i1e_of(x) - ratio
+    y = i1e_of(x)
+    return i0e_of(x) - e.sign(x) * y - _over_x(x, y, e.exp(e.neg(e.abs(x))))
 
 
 i1_slope_of = composed("i1_slope", _i1_slope, None)

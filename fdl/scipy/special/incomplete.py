@@ -13,7 +13,7 @@ import numpy as np
 
 from fdl.tracer.ops import elementwise as e
 from fdl.tracer.records import dataclass
-from fdl.tracer.transforms.composed import composed, with_slope
+from fdl.tracer.transforms.composed import Composed, composed, with_slope
 
 from . import coefficients as k
 from .gammas import digamma_of, gammaln1p, gammaln_above, stirling_correction
@@ -172,22 +172,36 @@ def _density(a: Any, x: Any) -> Any:
     """The gamma distribution's density x**(a - 1) exp(-x) / Gamma(a)."""
     valid = (a > 0.0) & (x > 0.0) & (a < np.inf) & (x < np.inf)
     b, y = where(valid, a, 1.0), where(valid, x, 1.0)
-    inner = e.exp(log_gamma_density(b, y)) * (b / y)
+    log = log_gamma_density(b, y)
+    tiny = y < 1e-100 * b  # where b / y may overflow, and exp(log) underflow
+    ratio = b / where(tiny, b, y)
+    inner = where(tiny, e.exp(log + (e.log(b) - e.log(y))), e.exp(where(tiny, 0.0, log)) * ratio)
     edge = where(a < 1.0, np.inf, where(a == 1.0, 1.0, 0.0))
     y = where(valid, inner, where(x == 0.0, edge, 0.0))
-    return where((a > 0.0) & (x >= 0.0), y, np.nan)
+    return where(((a > 0.0) & (x >= 0.0)) | ((a == 0.0) & (x > 0.0)), y, np.nan)
 
 
-def _density_slope(y: Any, a: Any, x: Any) -> Any:
+def _density_slope(a: Any, x: Any) -> Any:
+    """The density's derivative in `x`, which has a limit at 0."""
+    y = density_of(a, x)
+    edge = where(a < 1.0, -np.inf, where(a == 1.0, -1.0, where(a < 2.0, np.inf, where(a == 2.0, 1.0, 0.0))))
+    none = x == 0.0
+    return where(none, edge, where(y == 0.0, 0.0, y * ((a - 1.0) / where(none, 1.0, x) - 1.0)))
+
+
+def _density_second_slope(y: Any, a: Any, x: Any) -> Any:
     one = np.asarray(1, a.dtype)
-    return e.mul(y, e.sub(e.div(e.sub(a, one), x), one))
+    ratio = e.div(e.sub(a, one), x)
+    return e.sub(e.mul(y, e.sub(ratio, one)), e.mul(density_of(a, x), e.div(ratio, x)))
 
 
 def _density_slope_a(y: Any, a: Any, x: Any) -> Any:
-    return e.mul(y, e.sub(e.log(x), digamma_of(a)))
+    none = e.eq(y, np.asarray(0, y.dtype))  # at 0 it is 0 times an infinite logarithm
+    return e.mul(y, e.sub(e.log(e.select(none, e.splat(np.asarray(1, x.dtype), x.shape), x)), digamma_of(a)))
 
 
-density_of = composed("gamma_density", _density, _density_slope_a, _density_slope)
+density_slope_of = composed("gamma_density_slope", _density_slope, None, _density_second_slope)
+density_of: Composed = composed("gamma_density", _density, _density_slope_a, density_slope_of)
 minus_density_of = composed("minus_gamma_density", lambda a, x: e.neg(density_of(a, x)), None, None)
 gammainc_of = composed("gammainc", lambda a, x: _incomplete(a, x, False), None, density_of, eager="compiled")
 gammaincc_of = composed("gammaincc", lambda a, x: _incomplete(a, x, True), None, minus_density_of, eager="compiled")

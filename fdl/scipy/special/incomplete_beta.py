@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer.ops import elementwise as e
-from fdl.tracer.transforms.composed import composed
+from fdl.tracer.transforms.composed import Composed, composed
 
 from .betas import betaln_above
 from .gammas import digamma_of, stirling_correction
@@ -89,29 +89,55 @@ def _betainc(a: Any, b: Any, x: Any) -> Any:
 
 def _density(a: Any, b: Any, x: Any) -> Any:
     """The beta distribution's density x**(a - 1) (1 - x)**(b - 1) / B(a, b)."""
-    valid = (a > 0.0) & (b > 0.0) & (x > 0.0) & (x < 1.0)
+    some = (a >= 0.0) & (b >= 0.0) & (a + b > 0.0) & (e.min(a, b) < np.inf) & (x == x)
+    valid = (a > 0.0) & (b > 0.0) & (e.max(a, b) < np.inf) & (x > 0.0) & (x < 1.0)
     c, d, u = where(valid, a, 1.0), where(valid, b, 1.0), where(valid, x, 0.5)
     inner = e.exp(_log_weight(c, d, u, 1.0 - u)) / (u * (1.0 - u))
     shape = where(x == 0.0, a, b)
     edge = where(shape < 1.0, np.inf, where(shape == 1.0, where(x == 0.0, b, a), 0.0))
     edge = where((x == 0.0) | (x == 1.0), edge, 0.0)
-    return where((a > 0.0) & (b > 0.0) & (x == x), where(valid, inner, edge), np.nan)
+    return where(some, where(valid, inner, edge), np.nan)
+
+
+def _density_slope(a: Any, b: Any, x: Any) -> Any:
+    """The density's derivative in `x`, which has limits at 0 and 1."""
+    y = beta_density_of(a, b, x)
+    low, high = x == 0.0, x == 1.0
+    u = where(low | high, 0.5, x)
+    inner = where(y == 0.0, 0.0, y * ((a - 1.0) / u - (b - 1.0) / (1.0 - u)))
+    # Upwards from 0 with the powers (a - 1, b - 1), and downwards from 1 with them exchanged.
+    c, d = where(high, b, a), where(high, a, b)
+    edge = where(c < 1.0, -np.inf, where(c == 1.0, d * (1.0 - d), where(c < 2.0, np.inf, where(c == 2.0, d * (d + 1.0), 0.0))))
+    return where(low, edge, where(high, e.neg(edge), inner))
+
+
+def _density_second_slope(y: Any, a: Any, b: Any, x: Any) -> Any:
+    one = np.asarray(1, x.dtype)
+    rest = e.sub(one, x)
+    left, right = e.div(e.sub(a, one), x), e.div(e.sub(b, one), rest)
+    curve = e.add(e.div(left, x), e.div(right, rest))
+    return e.sub(e.mul(y, e.sub(left, right)), e.mul(beta_density_of(a, b, x), curve))
+
+
+def _density_slope_shape(y: Any, log: Any, shape: Any, total: Any) -> Any:
+    return e.mul(y, e.sub(log, e.sub(digamma_of(shape), digamma_of(total))))
+
+
+def _within(y: Any, x: Any) -> Any:
+    """`x`, and 1/2 where the density is 0: at 0 and 1 it is 0 times an infinite logarithm."""
+    return e.select(e.eq(y, np.asarray(0, y.dtype)), e.splat(np.asarray(0.5, x.dtype), x.shape), x)
 
 
 def _density_slope_a(y: Any, a: Any, b: Any, x: Any) -> Any:
-    return e.mul(y, e.sub(e.log(x), e.sub(digamma_of(a), digamma_of(e.add(a, b)))))
+    return _density_slope_shape(y, e.log(_within(y, x)), a, e.add(a, b))
 
 
 def _density_slope_b(y: Any, a: Any, b: Any, x: Any) -> Any:
-    return e.mul(y, e.sub(e.log1p(e.neg(x)), e.sub(digamma_of(b), digamma_of(e.add(a, b)))))
+    return _density_slope_shape(y, e.log1p(e.neg(_within(y, x))), b, e.add(a, b))
 
 
-def _density_slope(y: Any, a: Any, b: Any, x: Any) -> Any:
-    one = np.asarray(1, x.dtype)
-    return e.mul(y, e.sub(e.div(e.sub(a, one), x), e.div(e.sub(b, one), e.sub(one, x))))
-
-
-beta_density_of = composed("beta_density", _density, _density_slope_a, _density_slope_b, _density_slope)
+density_slope_of = composed("beta_density_slope", _density_slope, None, None, _density_second_slope)
+beta_density_of: Composed = composed("beta_density", _density, _density_slope_a, _density_slope_b, density_slope_of)
 betainc_of = composed("betainc", _betainc, None, None, beta_density_of, eager="compiled")
 
 

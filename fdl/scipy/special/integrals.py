@@ -207,7 +207,8 @@ def sici(x: Any) -> tuple[Any, Any]:
 
 def _half_turns(x: Any) -> tuple[Any, Any]:
     """sin and cos of pi x**2 / 2, with x**2 reduced exactly."""
-    high, low = square(e.min(x, e.splat(np.float64(1e100), x.shape)))
+    limit = e.splat(np.float64(1e100), x.shape)
+    high, low = square(e.max(e.min(x, limit), e.neg(limit)))
     turns = high - 4.0 * e.round(high * 0.25)  # exact
     angle = (turns + low) * (0.5 * math.pi)
     return e.sin(angle), e.cos(angle)

@@ -72,18 +72,32 @@ xlog1py_of = composed(
 def xlogy(x: Any, y: Any) -> Any:
     """x log y, elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN).
 
-    Its derivatives are log y and x / y; the latter is 0 for x = 0, for y = 0 too.
+    Its derivatives are log y and x / y; the latter is 0 for x = 0, for y = 0 too. Complex numbers are taken as well.
 
     Example:
         >>> xlogy([0.0, 2.0], [0.0, 1.0]).tolist()
         [0.0, 0.0]
     """
-    return xlogy_of(*reals("xlogy", x, y))
+    x, y = promote_operands("xlogy", x, y, inexact=True)
+    if dtypes.is_complex(type_of(x).dtype):
+        return _complex_product(x, e.log(y))
+    return xlogy_of(x, y)
+
+
+def _complex_product(x: Any, log: Any) -> Any:
+    """x times a logarithm, and 0 for x = 0 where that is infinite."""
+    size = e.abs(log)
+    none = e.logical_and(_is_zero(x), e.eq(size, _number(np.inf, size)))
+    x, log = (e.splat(v, none.shape) for v in (x, log))
+    return _choose(none, 0.0, e.mul(x, _choose(none, 1.0, log)))
 
 
 def xlog1py(x: Any, y: Any) -> Any:
     """x log(1 + y), elementwise, and 0 for x = 0 whatever `y` is (unless it is NaN). Derivatives as those of `xlogy`."""
-    return xlog1py_of(*reals("xlog1py", x, y))
+    x, y = promote_operands("xlog1py", x, y, inexact=True)
+    if dtypes.is_complex(type_of(x).dtype):
+        return _complex_product(x, e.log1p(y))
+    return xlog1py_of(x, y)
 
 
 def _entr(x: Any) -> Any:
@@ -105,19 +119,42 @@ def entr(x: Any) -> Any:
     return entr_of(*reals("entr", x))
 
 
-def _rel_entr(x: Any, y: Any) -> Any:
+def _both(x: Any, y: Any) -> Any:
     zero = _number(0, x)
-    both = e.logical_and(e.gt(x, zero), e.gt(y, zero))
+    return e.logical_and(e.gt(x, zero), e.gt(y, zero))
+
+
+def _log_ratio(x: Any, y: Any) -> Any:
+    """log(x / y) for x, y > 0; 0 elsewhere."""
+    both = _both(x, y)
     p, q = _choose(both, x, 1.0), _choose(both, y, 1.0)
     # One quotient keeps what x / y is away from 1; the difference of logarithms serves where it leaves the range.
     quotient = e.div(p, q)
     fits = e.logical_and(e.gt(quotient, _number(np.finfo(x.dtype).tiny, x)), e.is_finite(quotient))
-    log = e.select(fits, e.log(_choose(fits, quotient, 1.0)), e.sub(e.log(p), e.log(q)))
-    empty = e.logical_and(_is_zero(x), e.ge(y, zero))
-    y_out = _choose(both, e.mul(p, log), np.inf)
+    return e.select(fits, e.log(_choose(fits, quotient, 1.0)), e.sub(e.log(p), e.log(q)))
+
+
+def _inverse_within(x: Any, both: Any) -> Any:
+    """1 / x where `both`, else 0."""
+    return _choose(both, e.div(_number(1, x), _choose(both, x, 1.0)), 0.0)
+
+
+def _rel_entr(x: Any, y: Any) -> Any:
+    both = _both(x, y)
+    empty = e.logical_and(_is_zero(x), e.ge(y, _number(0, x)))
+    y_out = _choose(both, e.mul(_choose(both, x, 1.0), _log_ratio(x, y)), np.inf)
     y_out = _choose(empty, 0.0, y_out)
     known = e.logical_and(e.eq(x, x), e.eq(y, y))
     return _choose(known, y_out, np.nan)
+
+
+def _rel_entr_slope(y: Any, a: Any, b: Any) -> Any:
+    return e.add(log_ratio_of(a, b), e.convert(_both(a, b), a.dtype))
+
+
+def _rel_entr_slope_q(y: Any, a: Any, b: Any) -> Any:
+    both = _both(a, b)
+    return e.neg(e.div(_choose(both, a, 0.0), _choose(both, b, 1.0)))
 
 
 def _kl_div(x: Any, y: Any) -> Any:
@@ -126,29 +163,42 @@ def _kl_div(x: Any, y: Any) -> Any:
     return _choose(e.eq(entropy, _number(np.inf, x)), np.inf, out)
 
 
-rel_entr_of = composed(
-    "rel_entr",
-    _rel_entr,
-    lambda y, a, b: e.add(e.log(e.div(a, b)), _number(1, a)),
-    lambda y, a, b: e.neg(ratio_of(a, b)),
+def _kl_div_slope(y: Any, a: Any, b: Any) -> Any:
+    return e.sub(log_ratio_of(a, b), e.convert(e.logical_not(_both(a, b)), a.dtype))
+
+
+def _kl_div_slope_q(y: Any, a: Any, b: Any) -> Any:
+    return e.add(_rel_entr_slope_q(y, a, b), _number(1, b))
+
+
+log_ratio_of = composed(
+    "log_ratio",
+    _log_ratio,
+    lambda y, a, b: _inverse_within(a, _both(a, b)),
+    lambda y, a, b: e.neg(_inverse_within(b, _both(a, b))),
     wide=False,
-)  # fmt: skip
-kl_div_of = composed(
-    "kl_div",
-    _kl_div,
-    lambda y, a, b: e.log(e.div(a, b)),
-    lambda y, a, b: e.sub(_number(1, b), ratio_of(a, b)),
-    wide=False,
-)  # fmt: skip
+)
+rel_entr_of = composed("rel_entr", _rel_entr, _rel_entr_slope, _rel_entr_slope_q, wide=False)
+kl_div_of = composed("kl_div", _kl_div, _kl_div_slope, _kl_div_slope_q, wide=False)
 
 
 def rel_entr(p: Any, q: Any) -> Any:
-    """p log(p / q), elementwise, for p, q > 0; 0 for p = 0, q >= 0; inf elsewhere. Its sum is the divergence of Kullback and Leibler."""
+    """p log(p / q), elementwise, for p, q > 0; 0 for p = 0, q >= 0; inf elsewhere. Its sum is the divergence of Kullback and Leibler.
+
+    Where p or q is not positive its derivatives are 0, as JAX has them: there the term is a constant, and a sum stays differentiable.
+
+    Example:
+        >>> rel_entr([0.0, 1.0, 1.0], [0.5, 1.0, 0.0]).tolist()
+        [0.0, 0.0, inf]
+    """
     return rel_entr_of(*reals("rel_entr", p, q))
 
 
 def kl_div(p: Any, q: Any) -> Any:
-    """p log(p / q) - p + q, elementwise, for p, q > 0; q for p = 0, q >= 0; inf elsewhere. It is convex in both, and never negative."""
+    """p log(p / q) - p + q, elementwise, for p, q > 0; q for p = 0, q >= 0; inf elsewhere. It is convex in both, and never negative.
+
+    Where p or q is not positive its derivatives are -1 and 1, as JAX has them (see `rel_entr`).
+    """
     return kl_div_of(*reals("kl_div", p, q))
 
 

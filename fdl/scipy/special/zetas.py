@@ -194,7 +194,18 @@ def _spence_derivative(x: Any) -> Any:
     return where(near, series, e.log(where(near, 0.5, x)) / where(near, 0.5, d))
 
 
-spence_slope_of = composed("spence_slope", _spence_derivative, None)
+def _spence_curve(x: Any) -> Any:
+    """The second derivative, 1 / (x (1 - x)) + log x / (1 - x)**2, as one quotient: at 0 two infinite terms would cancel."""
+    d = 1.0 - x
+    near, zero = e.abs(d) < 0.01, x == 0.0
+    series = horner([(i - 1.0) / i for i in range(2, 11)], where(near, d, 0.0))
+    y = where(near | zero, 0.5, x)
+    far = (1.0 + y * e.log(y) / (1.0 - y)) / (y * (1.0 - y))
+    return where(zero, np.inf, where(near, series, far))
+
+
+spence_curve_of = composed("spence_curve", _spence_curve, None)
+spence_slope_of = composed("spence_slope", _spence_derivative, spence_curve_of)
 spence_of = composed("spence", _spence, _spence_slope)
 
 
