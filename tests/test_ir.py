@@ -79,7 +79,8 @@ def grow(draw: Draw, pool: list[Any], depth: int) -> None:
             pool.append(f(x, y))
         case "scalar":
             c = draw(st.sampled_from([2, 0.5, True, -3, 1e30, float("inf"), float("nan"), -0.0, np.int8(3), np.float64(0.1)]))
-            if x.dtype != np.bool_ or isinstance(c, bool):
+            fits = type(c) is not int or c >= 0 or x.dtype.kind != "u"
+            if isinstance(c, bool) or (x.dtype != np.bool_ and fits):
                 pool.append(x + c if draw(st.booleans()) else fnp.where(x > 0, x, c))
         case "shape":
             f = draw(st.sampled_from([
