@@ -809,3 +809,41 @@ def test_derivatives_in_what_is_closed_over_are_still_refused(scaling: Callable[
     for f in (fdl.vmap(fdl.grad(lambda w: scaling(w)(2.0))), fdl.grad(lambda w: fdl.vmap(lambda w: scaling(w)(2.0))(w).sum())):
         with pytest.raises((LeakedTracerError, MissingRuleError), match=r"closes over|not among its arguments"):
             f(w)
+
+
+# --- derivatives inside rules that are mapped -----------------------------------------------------
+
+
+BODIES: dict[str, Callable[[Any], Any]] = {
+    "scan": lambda x: fdl.scan(lambda c, row: (fnp.sin(c) * row, c + row), x[0], x)[1],
+    "map": lambda x: fdl.map(fnp.sin, x),
+    "cond": lambda x: fdl.cond(x[0, 0] > 0.5, lambda x: fnp.sin(x), lambda x: x * x[0], x),
+    "jit": lambda x: fdl.jit(lambda x: fnp.sin(x) * x)(x),
+    "checkpoint": lambda x: fdl.checkpoint(lambda x: fnp.sin(fnp.sin(x)))(x),
+    "fori_loop": lambda x: fdl.fori_loop(0, 3, lambda i, x: fnp.sin(x) + i, x),
+    "lanes": lambda x: fdl.vmap(lambda row: fdl.scan(lambda c, y: (c * y, c), 1.0, row)[1])(x),
+    "nested": lambda x: _through_a_rule(lambda x: fdl.map(fnp.cos, x))(x),
+}
+
+
+def _through_a_rule(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`f` with its own derivative as its custom rule."""
+    g = fdl.custom_jvp(f)
+    g.defjvp(lambda primals, tangents: fdl.jvp(f, primals, tangents))
+    return g
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_rule_that_differentiates_is_mapped_and_reversed(name: str, lanes: int) -> None:
+    """Found by a program at random: outputs were recorded among what depends on tangents, and escaped."""
+    f, x = BODIES[name], fnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, (lanes, 4, 3)))
+    expected, back = fdl.vjp(fdl.vmap(f), x)
+    mapped = fdl.vmap(_through_a_rule(f))
+    twice = lambda x: fdl.vmap(fdl.vmap(_through_a_rule(f)))(x[None])[0]  # noqa: E731
+    for g in (mapped, fdl.jit(mapped), twice):
+        y, again = fdl.vjp(g, x)
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+        np.testing.assert_allclose(again(fnp.cos(y))[0], back(fnp.cos(expected))[0], rtol=1e-10)
+        _, recorded = fdl.jit(lambda x: (lambda y, b: (y, b(fnp.cos(y))[0]))(*fdl.vjp(g, x)))(x)  # noqa: B023
+        np.testing.assert_allclose(recorded, back(fnp.cos(expected))[0], rtol=1e-10)

@@ -152,6 +152,10 @@ class Interpreter:
         elif isinstance(primitive.lowering, Elementwise):
             scales = [np.abs(np.asarray(y)) for y in outs]
         elif name in ("reduce_prod", "cumprod"):
+            # Where the product of some factors may overflow, it meets a zero of the others or not by their order.
+            (x,) = xs
+            most = _wide(np.asarray(primitive.reference(np.maximum(np.abs(np.asarray(x)), 1).astype(np.asarray(x).dtype), **e.params)))
+            outs = [np.where(np.isfinite(most), outs[0], self.rng.choice([0.0, np.nan])).astype(np.asarray(outs[0]).dtype)]
             scales = [np.abs(np.asarray(y)) for y in outs]
         else:
             scales = [self._largest(y) for y in outs]

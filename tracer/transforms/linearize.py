@@ -15,13 +15,16 @@ import numpy as np
 from ..ir import Program, Type, Variable, type_of
 from ..primitive import Primitive, Zero, lookup
 from ..records import dataclass
-from ..trace import Params, ProgramTrace, ProgramTracer, current, living
-from .jvp import JVPTrace, JVPTracer, LinearParent, program_function, split, tangent_type
+from ..trace import Params, ProgramTrace, ProgramTracer, Trace, current, living
+from .jvp import JVPTrace, JVPTracer, program_function, split, tangent_type
 from .residuals import lean
 
 
-class TangentTrace(ProgramTrace, LinearParent):
+class TangentTrace(ProgramTrace):
     """Records what depends on its own tracers, and hands everything else to its parent."""
+
+    def apart(self) -> Trace:
+        return self
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
         if any(isinstance(x, ProgramTracer) and x.owner is self for x in inputs):
