@@ -847,3 +847,48 @@ def test_a_rule_that_differentiates_is_mapped_and_reversed(name: str, lanes: int
         np.testing.assert_allclose(again(fnp.cos(y))[0], back(fnp.cos(expected))[0], rtol=1e-10)
         _, recorded = fdl.jit(lambda x: (lambda y, b: (y, b(fnp.cos(y))[0]))(*fdl.vjp(g, x)))(x)  # noqa: B023
         np.testing.assert_allclose(recorded, back(fnp.cos(expected))[0], rtol=1e-10)
+
+
+def _joint_scan(x: Any, d: Any) -> Any:
+    (y, dy), _ = fdl.scan(lambda c, _: ((fnp.sin(c[0]), fnp.cos(c[0]) * c[1]), None), (x, d), None, length=3)
+    return y, dy
+
+
+def _joint_ys(x: Any, d: Any) -> Any:
+    step = lambda c, s: ((c[0] * s[0], c[1] * s[0] + c[0] * s[1]), (c[0], c[1]))  # noqa: E731
+    _, (y, dy) = fdl.scan(step, (fnp.ones_like(x), fnp.zeros_like(x)), (fnp.stack([x, x]), fnp.stack([d, d])))
+    return y.sum(), dy.sum()
+
+
+JOINT: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "jit": (fnp.sin, lambda x, d: fdl.jit(lambda x, d: (fnp.sin(x), fnp.cos(x) * d))(x, d)),
+    "nested jit": (fnp.sin, lambda x, d: fdl.jit(lambda x, d: fdl.jit(lambda x, d: (fnp.sin(x), fnp.cos(x) * d))(x, d))(x, d)),
+    "cond": (fnp.abs, lambda x, d: fdl.cond(x > 0, lambda x, d: (x, d), lambda x, d: (-x, -d), x, d)),
+    "checkpoint": (fnp.exp, lambda x, d: fdl.checkpoint(lambda x, d: (fnp.exp(x), fnp.exp(x) * d))(x, d)),
+    "scan": (lambda x: fnp.sin(fnp.sin(fnp.sin(x))), _joint_scan),
+    "scan over both": (lambda x: 1 + x, _joint_ys),
+    "a constant": (lambda x: 0 * x + 3, lambda x, d: fdl.jit(lambda x, d: (3.0 + 0 * x, d * 0))(x, d)),
+}
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_rules_may_compute_outputs_and_tangents_in_one_program(name: str) -> None:
+    """`value_and_grad` returned a tracer, and `scan` had no transpose: outputs were recorded among what depends on tangents."""
+    plain, joint = JOINT[name]
+    f = fdl.custom_jvp(lambda x: plain(x))
+    f.defjvp(lambda primals, tangents: joint(*primals, *tangents))
+    x, xs = fnp.asarray(0.7, np.float64), fnp.asarray([0.3, 0.7, 1.1], np.float64)
+    checks: list[tuple[Callable[[Any], Any], Any]] = [
+        (fdl.value_and_grad, x),
+        (lambda g: fdl.jit(fdl.value_and_grad(g)), x),
+        (lambda g: fdl.grad(fdl.grad(g)), x),
+        (lambda g: lambda x: fdl.jvp(fdl.grad(g), (x,), (x,)), x),
+        (lambda g: fdl.vmap(fdl.value_and_grad(g)), xs),
+        (lambda g: fdl.value_and_grad(lambda xs: fdl.vmap(g)(xs).sum()), xs),
+        (lambda g: fdl.jit(fdl.value_and_grad(lambda xs: fdl.vmap(g)(xs).sum())), xs),
+        (lambda g: lambda x: fdl.linearize(g, x)[1](x), x),
+    ]
+    for transform, at in checks:
+        found, expected = (fdl.tree.leaves(transform(g)(at)) for g in (f, plain))
+        for y, z in zip(found, expected, strict=True):
+            np.testing.assert_allclose(np.asarray(y), np.asarray(z), rtol=1e-6, atol=1e-6)

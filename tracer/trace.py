@@ -54,13 +54,6 @@ class Trace:
         """The outputs of one operation."""
         raise AssertionError(f"{type(self).__name__} is abstract")
 
-    def apart(self) -> Trace | None:
-        """Where this trace keeps what depends on tangents apart from what does not: what `linearize` rules are given, else None.
-
-        Its `parent` computes, its `record` takes what depends on tangents.
-        """
-        return None
-
 
 class Tracer(ArrayBase):
     """A stand-in for an array while a function is traced.

@@ -74,15 +74,18 @@ class JVPTrace(Trace):
         linearize = primitive.linearize
         if all(isinstance(t, Zero) for t in tangents):
             return self.parent.process(primitive, primals, params)
-        apart = None if linearize is None else self.parent.apart()
-        if linearize is not None and apart is not None:
-            return self.pack(*linearize(apart, primals, tangents, **params))
+        if linearize is not None and isinstance(self.parent, LinearParent):
+            return self.pack(*linearize(self.parent, primals, tangents, **params))
         rule = primitive.jvp
         if rule is None:
             raise MissingRuleError(_missing(primitive))
         with using(self.parent):
             outs, dots = rule(primals, tangents, **params)
         return self.pack(outs, dots) if primitive.multiple else self.pack([outs], [dots])
+
+
+class LinearParent(Trace):
+    """The base of the trace that records tangents only (see `linearize.TangentTrace`)."""
 
 
 def _missing(primitive: Primitive) -> str:

@@ -15,22 +15,31 @@ import numpy as np
 from ..ir import Program, Type, Variable, type_of
 from ..primitive import Primitive, Zero, lookup
 from ..records import dataclass
-from ..trace import Params, ProgramTrace, ProgramTracer, Trace, current, living
-from .jvp import JVPTrace, JVPTracer, program_function, split, tangent_type
+from ..trace import Params, ProgramTrace, ProgramTracer, current, living
+from .jvp import JVPTrace, JVPTracer, LinearParent, instantiate, program_function, split, tangent_type
 from .residuals import lean
 
 
-class TangentTrace(ProgramTrace):
-    """Records what depends on its own tracers, and hands everything else to its parent."""
+class TangentTrace(ProgramTrace, LinearParent):
+    """Records what depends on its own tracers, and hands everything else to its parent.
 
-    def apart(self) -> Trace:
-        return self
+    An operation that holds programs may have outputs of both kinds: a rule by `custom_jvp` may put a loop over primals and tangents into
+    one `scan`, or be jitted.  What is recorded is linear in this trace's tracers t, f(p, t) = f'(p, 0)(0, t) in outputs that depend on
+    them, so that the operation's own `linearize` rule, at t = 0, takes the two kinds apart.
+    """
 
     def process(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
-        if any(isinstance(x, ProgramTracer) and x.owner is self for x in inputs):
+        own = [isinstance(x, ProgramTracer) and x.owner is self for x in inputs]
+        if not any(own):
+            assert self.parent is not None
+            return self.parent.process(primitive, inputs, params)
+        if primitive.linearize is None:
             return self.record(primitive, inputs, params)
-        assert self.parent is not None
-        return self.parent.process(primitive, inputs, params)
+        types = [type_of(x) for x in inputs]
+        primals = [instantiate(Zero(t)) if mine else x for x, t, mine in zip(inputs, types, own, strict=True)]
+        tangents = [x if mine else Zero(t) for x, t, mine in zip(inputs, types, own, strict=True)]
+        outs, dots = primitive.linearize(self, primals, tangents, **params)
+        return [x if isinstance(d, Zero) else d for x, d in zip(outs, dots, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,30 +86,6 @@ class BatchTrace(Trace):
         place = user_place()
         return [x if a is None else BatchTracer(self, x, a, place) for x, a in zip(outs, out_axes, strict=True)]
 
-    def apart(self) -> Trace | None:
-        assert self.parent is not None
-        below = self.parent.apart()
-        return None if below is None else _Apart(self, below)
-
-
-class _Apart(Trace):
-    """What keeps tangents apart, below lanes: a derivative is taken inside a rule that is mapped itself.
-
-    Failing without it: ``vjp(vmap(f))`` where the rule of `f`, by `custom_jvp`, is ``jvp`` of a function with a scan. One scan would
-    compute outputs and tangents together, and the outputs would be among what depends on tangents.
-    """
-
-    def __init__(self, lanes: BatchTrace, below: Trace) -> None:
-        self.parent, self.label, self.below = lanes, lanes.label, below
-
-    def record(self, primitive: Primitive, inputs: Sequence[Any], params: Params) -> list[Any]:
-        """The outputs of an operation that depends on tangents, or of one that is to count as such."""
-        assert self.parent is not None
-        if any(isinstance(x, Tracer) for x in inputs):
-            return self.parent.process(primitive, inputs, params)
-        outs: list[Any] = self.below.record(primitive, inputs, params)  # type: ignore[attr-defined]
-        return outs
-
 
 def batch_flat(
     f: Callable[..., Sequence[Any]], size: int, args: Sequence[Any], axes: Sequence[int | None], label: str = "",
