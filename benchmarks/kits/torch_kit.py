@@ -162,6 +162,7 @@ def _trainer(
 
     def peak() -> float:
         call()  # makes the optimizer's state, which outlives the step
+        opt.zero_grad(set_to_none=True)  # a step begins without gradients: what it frees first would count as less than nothing
         return most_allocated(call)
 
     reset()
