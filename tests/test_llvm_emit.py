@@ -575,3 +575,14 @@ def test_long_code_is_linear() -> None:
     small, large = straight(1000), straight(4000)
     assert len(large) < 5 * len(small)
     assert max(len(f) for f in large.split("\ndefine ")) < len(large) / 3
+
+
+@pytest.mark.parametrize("last", [0, 3])
+def test_a_loop_over_parts_is_parallel_also_where_the_last_part_is_smaller(last: int) -> None:
+    n, part = 20 * 61_696 - last, 61_696
+    x, y, i, j = buffer("x", (n,), "input"), buffer("y", (n,), "output"), Var("i", ir.INDEX), Var("j", ir.INDEX)
+    whole, at = Const(part, ir.INDEX), op("add", op("mul", i, Const(part, ir.INDEX)), j)
+    rest = op("sub", Const(n, ir.INDEX), op("mul", i, Const(part, ir.INDEX)))
+    inner = For(j, op("min", whole, rest) if last else whole, (Store(y, (at,), Load(x, (at,))),), "vector")
+    routine = Routine("parts", (x,), (), (y,), (For(i, Const(20, ir.INDEX), (inner,), "parallel"),))
+    assert "call void @fdl_parallel" in "".join(emit.emit_routine(routine, {}, target.named(TARGETS[0])).texts)

@@ -576,6 +576,12 @@ def test_panels_depend_on_the_shape_alone() -> None:
     assert rows.count == 32 and columns.count == 1
     rows, columns = panels(16, 4096, 4096)
     assert rows.count == 1 and columns.count > 8
+    rows, columns = panels(1000, 1, 1000)  # what takes time is reading the matrix
+    assert rows.count > 8 and columns.count == 1
+
+
+def test_two_parts_are_two_also_where_only_one_would_be_even() -> None:
+    assert cut(1000, 2, 8).count == 2
 
 
 @given(st.lists(st.integers(1, 4), max_size=4), st.randoms())

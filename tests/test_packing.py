@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fdl
+import fdl.numpy as fnp
 from fdl.backends.executable import NativeExecutable
 from fdl.backends.llvm.target import named, runnable
 from fdl.backends.loops.check import check
@@ -81,3 +82,15 @@ def test_large_products_are_cut_in_both_directions(m: int) -> None:
     assert holds(lambda a, b: a @ b, a, b, stage=False) == 1
     rows, columns = panels.blocks(m, 1000, 48)
     assert rows.count > 1 and columns.count > 1 and columns.step % 48 == 0
+
+
+def test_a_product_of_few_columns_runs_along_the_depth() -> None:
+    rng = np.random.default_rng(0)
+    cases = [((70, 40), (40, 3), "ij,jk->ik"), ((2, 65, 33), (2, 33, 2), "bij,bjk->bik"), ((64, 4, 9), (4, 9, 6), "ijk,jkl->il")]
+    for shape, other, spec in cases:
+        a, b = rng.normal(size=shape), rng.normal(size=other)
+        f = fdl.jit(lambda a, b, spec=spec: fnp.einsum(spec, a, b))
+        assert "packed" in f.lower(a, b).loops
+        np.testing.assert_allclose(f(a, b), np.einsum(spec, a, b), rtol=1e-12, atol=1e-12)
+    wide = fdl.jit(lambda a, b: a @ b).lower(fnp.zeros((70, 40)), fnp.zeros((40, 7))).loops
+    assert "packed" not in wide

@@ -32,11 +32,22 @@ def _value(value: ir.Value) -> float:
 
 def extent(loop: ir.For) -> int:
     """The loop's number of iterations, or a guess."""
-    return int(loop.extent.value) if isinstance(loop.extent, ir.Const) else UNKNOWN_EXTENT
+    return _number(loop.extent)
+
+
+def _number(n: ir.Value) -> int:
+    """What a size comes to: that of a part, of which the last is smaller, is that of a whole one; others are guessed."""
+    match n:
+        case ir.Const():
+            return int(n.value)
+        case ir.Op(name="min"):
+            return min((int(a.value) for a in n.args if isinstance(a, ir.Const)), default=UNKNOWN_EXTENT)
+        case _:
+            return UNKNOWN_EXTENT
 
 
 def _size(ref: ir.Ref) -> float:
-    return math.prod(float(n.value) if isinstance(n, ir.Const) else UNKNOWN_EXTENT for n in ref.shape)
+    return math.prod(float(_number(n)) for n in ref.shape)
 
 
 def call(stmt: ir.Call) -> float:
@@ -44,8 +55,7 @@ def call(stmt: ir.Call) -> float:
     elements = sum(map(_size, (*stmt.outputs, *stmt.inputs)))
     products = 0.0
     if stmt.kernel == "matmul":
-        inner = stmt.inputs[0].shape[-1]
-        products = _size(stmt.outputs[0]) * (float(inner.value) if isinstance(inner, ir.Const) else UNKNOWN_EXTENT)
+        products = _size(stmt.outputs[0]) * _number(stmt.inputs[0].shape[-1])
     elif stmt.kernel == "conv" or stmt.kernel == "conv_input_grad":
         filters = stmt.inputs[1]
         products = (

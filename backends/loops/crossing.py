@@ -17,15 +17,14 @@ from .build import Names, loads, replace_loads, substitute_in
 from .ir import INDEX, Alloc, Buffer, Call, Check, Const, For, Let, Load, Ref, Store, Value, Var
 from .values import Linear, add, from_linear, mul, op, sub
 
-BLOCK = (64, 64)
-"""Rows and columns of a block: 16 KiB of float32, half of a first-level cache."""
-SHARED = 1024
-"""A stride in bytes whose multiples lead to few sets of a first-level cache, which has 4 KiB a way: lines so far apart evict each
-other when a square of them is on its way.  Then the rows of the source are copied first, each by its neighbouring lines, to
-where rows are `PAD` apart; and the block is wider, for stores have the same trouble."""
-SHARED_BLOCK = (32, 128)
+BLOCK = (64, 128)
+"""Rows and columns of a block: what it reads is a few whole lines of each row of the source, and what it writes are long runs."""
+PAGE = 4096
+"""A stride in bytes whose multiples lead to one set of a first-level cache, which has 4 KiB a way: lines so far apart evict each
+other.  Longer runs of stores then pay, until a block is as large as the cache."""
+PAGE_BLOCK = (64, 256)
 PAD = 64
-"""Bytes between the rows of such a copy."""
+"""Bytes between the rows of a block, so that those do not collide either."""
 LEAST = 8
 """The least extent of either loop, and the least stride along the vector loop."""
 LEAST_ELEMENTS = 4096
@@ -102,23 +101,18 @@ def _cut(chain: list[For], rows: For, crossings: list[_Crossing], names: Names) 
     """The nest with the loop over `rows` and the innermost one cut into blocks, which hold copies of what crosses."""
     columns = chain[-1]
     p, q, i, j = (Var(names(v.name), INDEX) for v in (rows.var, columns.var, rows.var, columns.var))
-    h, w = SHARED_BLOCK if any(_collides(c) for c in crossings) else BLOCK
+    h, w = PAGE_BLOCK if any(c.stride * c.buffer.dtype.itemsize % PAGE == 0 for c in crossings) else BLOCK
     height, width = _part(rows, p, h), _part(columns, q, w)
     start: dict[Var, Value] = {rows.var: mul(p, h), columns.var: mul(q, w)}
     fill: list[Alloc | Call] = []
     copies: dict[tuple[str, tuple[tuple[object, int], ...], int], Buffer] = {}
     for c in crossings:
-        local = Buffer(names("t"), c.buffer.dtype, (h, w), "local")
+        apart = w + PAD // c.buffer.dtype.itemsize
+        local = Buffer(names("t"), c.buffer.dtype, (h, apart), "local")
         origin = from_linear(Linear({v: n for v, n in c.form.terms.items() if v not in start}, c.form.constant))
         origin = add(origin, start[rows.var], mul(start[columns.var], c.stride))
         shape = (height, width)
-        block, source = Ref(local, Const(0, INDEX), shape, (w, 1)), Ref(c.buffer, origin, shape, (1, c.stride))
-        if _collides(c):
-            apart = h + PAD // c.buffer.dtype.itemsize
-            copy = Buffer(names("u"), c.buffer.dtype, (w, apart), "local")
-            copied = Ref(copy, Const(0, INDEX), shape, (1, apart))
-            fill += [Alloc(copy), Call("transpose", (copied,), (source,))]
-            source = copied
+        block, source = Ref(local, Const(0, INDEX), shape, (apart, 1)), Ref(c.buffer, origin, shape, (1, c.stride))
         fill += [Alloc(local), Call("transpose", (block,), (source,))]
         copies[c.buffer.name, tuple(sorted(c.form.terms.items(), key=str)), c.form.constant] = local
 
@@ -135,10 +129,6 @@ def _cut(chain: list[For], rows: For, crossings: list[_Crossing], names: Names) 
         if s is not rows:
             result = For(s.var, s.extent, (result,), s.kind)
     return result
-
-
-def _collides(c: _Crossing) -> bool:
-    return c.stride * c.buffer.dtype.itemsize % SHARED == 0
 
 
 def _part(loop: For, block: Var, size: int) -> Value:

@@ -5,7 +5,7 @@ panel.  A is never packed: its elements are broadcast one by one, so A and Aᵀ 
 place where its rows are contiguous (packing it never paid, up to 1536³); otherwise each panel is packed just before
 use, Bᵀ by transposing blocks in registers.  A transposed C is computed as Cᵀ = Bᵀ Aᵀ; so is one with few rows
 where B is transposed, since it is A that is packed then, and each tile is turned when it is written.  For the very
-fewest rows, and for matrix times vector, `dots` runs vectors along K instead.
+fewest rows, for the fewest columns, and for matrix times vector, `dots` runs vectors along K instead.
 
 May be imported by: the tile emitters of this package.
 """
@@ -48,6 +48,7 @@ from fdl.backends.llvm.tiles.packed import Operands, write_packed
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
 from fdl.backends.llvm.tiles.text import Code
 from fdl.backends.loops.ir import Call, Ref
+from fdl.backends.loops.lower.panels import THIN, THIN_DEPTH
 from fdl.tracer.dtypes import bfloat16, float16
 from fdl.tracer.records import dataclass
 
@@ -236,7 +237,7 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
         return None
     pointers = [("ptr", f"%{operand.name}") for operand in (c, a, b)]
     extents = [("i64", size) for size in sizes]
-    if prefers_dots(m, n, a.strides[1], b.strides[0]):
+    if prefers_dots((m, n, a.sizes[1]), a.strides[1], b.strides[0]):
         strides = (*c.strides, a.strides[0], b.strides[1])
         arguments: list[tuple[str, str | int]] = [*pointers, *extents, *(("i64", stride) for stride in strides)]
         tiles = dots_tiles(s, m, n)
@@ -301,11 +302,13 @@ ACROSS_ROWS, ACROSS_DEPTH = range(17, 65), 256
 """With so many rows and at least this depth, A · Bᵀ is computed as (B · Aᵀ)ᵀ: A is packed, and not B."""
 
 
-def prefers_dots(m: int | None, n: int | None, a_k: int, b_k: int) -> bool:
-    """Whether the product runs along k: both operands are contiguous there, and a packed B would serve few rows."""
+def prefers_dots(sizes: tuple[int | None, int | None, int | None], a_k: int, b_k: int) -> bool:
+    """Whether the product runs along k: both operands are contiguous there, and a packed B would serve few rows or have few columns."""
+    m, n, k = sizes
     if a_k != 1 or b_k != 1:
         return False
-    return (n is not None and n <= 2) or (m is not None and m <= DOTS_ROWS)
+    thin = 2 if k is not None and k < THIN_DEPTH else THIN
+    return (n is not None and n <= thin) or (m is not None and m <= DOTS_ROWS)
 
 
 def prefers_across(m: int | None, k: int | None, a_k: int) -> bool:

@@ -83,7 +83,7 @@ def _plane(s: Simd) -> Code:
     n = s.lanes
     turn: Callable[[Code, Simd, Sequence[str]], list[str]] = transposed if s.size >= 4 else _zipped
     if s.masked:
-        with code.loop("%q", step=n) as q, code.loop("%p", step=n) as p:
+        with code.loop("%p", step=n) as p, code.loop("%q", step=n) as q:
             wide, high = code.sub("%q", q.index), code.sub("%p", p.index)
             in_mask, out_mask = mask_below(code, s, wide), mask_below(code, s, high)
             # Rows beyond the edge repeat the last one, and are masked away when they are stored as columns.
@@ -94,7 +94,7 @@ def _plane(s: Simd) -> Code:
                 store(code, s, column, _element(code, s, "%y", "%y_q", code.add(q.index, j), p.index), there)
         return code
     whole_p, whole_q = (code.mul(code.div(size, n), n) for size in ("%p", "%q"))
-    with code.loop(whole_q, step=n) as q, code.loop(whole_p, step=n) as p:
+    with code.loop(whole_p, step=n) as p, code.loop(whole_q, step=n) as q:
         block = [load(code, s, _element(code, s, "%x", "%x_p", code.add(p.index, i), q.index)) for i in range(n)]
         for j, column in enumerate(turn(code, s, block)):
             store(code, s, column, _element(code, s, "%y", "%y_q", code.add(q.index, j), p.index))

@@ -21,7 +21,7 @@ from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
 from .nests import build_stored
 from .packing import Around, Operand, is_far, packed_operand
-from .panels import TALL, TASKS, Cut, blocks, panels, whole_panels
+from .panels import ROWS, TALL, TASKS, THIN, THIN_DEPTH, Cut, blocks, panels, whole_panels
 from .sums import is_kernel
 from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
 
@@ -55,6 +55,8 @@ def build_dot(scope: Scope, e: Equation, onto: Place | None = None) -> None:
             wa = _repacked(scope, a, (*batch[0], *free[0], *ca))
         if run_stride([wb.shape[i] for i in cb], [wb.strides[i] for i in cb]) is None or _awkward(wb, cb):
             wb = _repacked(scope, b, (*batch[1], *cb, *free[1]))
+    if scope.unit.target == "cpu" and _is_thin(wa, wb, (ca, cb), free):
+        wb = _repacked(scope, b, (*batch[1], *free[1], *cb))
     _dot_calls(scope, e, (wa, wb), (ca, cb), free, onto)
 
 
@@ -76,6 +78,21 @@ def build_sum(scope: Scope, e: Equation) -> None:
 def _awkward(w: Window, contract: Sequence[int]) -> bool:
     """Whether the kernel would read the operand with no axis contiguous."""
     return w.strides.count(1) == 0 and math.prod(w.shape) > 1 and all(n > 1 for n in w.shape[-1:])
+
+
+def _is_thin(wa: Window, wb: Window, contract: tuple[Sequence[int], Sequence[int]], free: tuple[Shape, ...]) -> bool:
+    """Whether B has so few columns that the kernel had better run along the depth, where A is contiguous and B, as it lies, is not."""
+    depth = _depth_runs(wa, wb, *contract)
+    m, n = (math.prod(w.shape[i] for i in axes) for w, axes in zip((wa, wb), free, strict=True))
+    return (
+        len(depth) == 1
+        and wa.buffer.dtype.kind == "f"
+        and wa.buffer.dtype.itemsize >= 4
+        and (depth[0].first, depth[0].second > 1) == (1, True)
+        and depth[0].size >= THIN_DEPTH
+        and 1 < n <= THIN
+        and m >= ROWS
+    )
 
 
 def _depth_runs(wa: Window, wb: Window, ca: Sequence[int], cb: Sequence[int]) -> list[Run]:

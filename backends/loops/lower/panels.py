@@ -1,6 +1,6 @@
 """How an axis is cut into panels that run in parallel: by the shape alone, so that results do not depend on the number of threads.
 
-May be imported by: the builders of this package.
+May be imported by: the builders of this package, the tile kernels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GRAIN = 4_000_000
 SLICE = 800_000
 """Those that a panel of a matrix product has at least: 3 microseconds, ten times what giving work to a thread that is awake takes."""
 STREAM = 1 << 15
-"""Elements of the second operand that are work enough for a panel of few rows, which waits for memory."""
+"""Elements of an operand that are work enough for a panel where the other one has few rows or columns: it waits for memory."""
 TASKS = 32
 """The most panels that an output is cut into."""
 ROWS = 64
@@ -42,7 +42,7 @@ class Cut:
 def cut(size: int, parts: int, multiple: int = 1) -> Cut:
     """`size` in about `parts` panels, equal ones where a number near divides it, of a multiple of `multiple` if possible."""
     parts = max(1, min(parts, size))
-    even = [n for n in range(parts, max(parts // 2, 1) - 1, -1) if size % n == 0 and (size // n) % multiple == 0]
+    even = [n for n in range(parts, parts // 2, -1) if size % n == 0 and (size // n) % multiple == 0]
     if even:
         return Cut(size, size // even[0])
     step = -(-size // parts)
@@ -62,7 +62,7 @@ def parts(rows: int, elements: int, flops: int = 0, most: int = PARTS) -> Cut:
 
 def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     """How C[m, n] of depth `k` is cut: by rows where there are many, else by columns."""
-    wanted = min(tasks, max(2 * m * n * k // SLICE, n * k // STREAM))
+    wanted = min(tasks, max(2 * m * n * k // SLICE, n * k // STREAM, m * k // STREAM))
     if wanted < 2:
         return Cut(m, max(m, 1)), Cut(n, max(n, 1))
     least = ROWS if m >= 8 * ROWS else ROWS // 2
@@ -94,6 +94,9 @@ def whole_panels(columns: Cut, width: int) -> Cut:
 
 FAR = 3 << 20
 """Bytes over which a second operand lies from which on it is packed: out of the second-level cache, its rows on pages apart."""
+THIN, THIN_DEPTH = 6, 32
+"""With so few columns, at this depth, a product is computed as dot products, from a copy of the second operand whose columns are
+contiguous: as rows they would fill a part of a vector, and each element of the first operand would be loaded by itself."""
 NARROW = 16
 """Rows or columns of a second operand that are too few to pack."""
 PACKED_MEMORY = 1 << 28
