@@ -402,6 +402,39 @@ def test_methods_and_wrapping() -> None:
     assert Model.f.__doc__ == "Doc." and repr(Model.f) == "<custom_jvp of f>"
 
 
+def test_a_pullback_is_a_residual() -> None:
+    def f(w: Any, x: Any) -> Any:
+        return fnp.sin(w @ x) * x[0]
+
+    @fdl.custom_vjp
+    def doubled(w: Any, x: Any) -> Any:
+        return f(w, x)
+
+    doubled.defvjp(lambda w, x: fdl.vjp(f, w, x), lambda pullback, ct: pullback(2.0 * ct))
+    w, rows = RNG.normal(size=(3, 3)), RNG.normal(size=(4, 3))
+    plain = fdl.grad(lambda w, x: f(w, x).sum(), (0, 1))
+    found = fdl.grad(lambda w, x: doubled(w, x).sum(), (0, 1))
+    twice = lambda w, x: tree.map(lambda g: 2 * g, plain(w, x))  # noqa: E731
+    for wrap in (lambda f: f, fdl.jit):
+        close(wrap(found)(w, X), twice(w, X))
+        close(wrap(fdl.vmap(found, (None, 0)))(w, rows), fdl.vmap(twice, (None, 0))(w, rows))
+        close(wrap(fdl.jacrev(found, 1))(w, X), fdl.jacrev(twice, 1)(w, X))
+
+    def looped(step: Any) -> Any:
+        return fdl.grad(lambda w: fdl.scan(lambda c, r: (step(w, c) + r, None), X, rows)[0].sum())(w)
+
+    assert np.abs(np.asarray(looped(doubled)) - np.asarray(looped(f))).max() > 1e-3
+    close(looped(doubled), looped(fdl.checkpoint(doubled)))
+    close(looped(doubled), looped(doubled_by_jvp(f)))
+
+
+def doubled_by_jvp(f: Any) -> Any:
+    """`f` with twice its derivative, by `custom_jvp`."""
+    g = fdl.custom_jvp(lambda w, x: f(w, x))
+    g.defjvp(lambda primals, tangents: fdl.jvp(f, primals, tree.map(lambda t: 2.0 * t, tangents)))
+    return g
+
+
 def test_nested_custom_functions() -> None:
     inner = tripled_vjp()
 

@@ -248,6 +248,26 @@ def test_the_guess_has_no_derivative() -> None:
     close(fdl.grad(root, (0, 1))(np.float64(9.0), np.float64(2.0)), (np.float64(1 / 6), np.float64(0.0)))
 
 
+def test_a_guess_that_is_a_number_adapts() -> None:
+    def root(a: Any, guess: Any) -> Any:
+        solved = fdl.custom_root(
+            lambda x: {"r": x["r"] * x["r"] - a}, {"r": guess}, search, lambda g, y: {"r": y["r"] / g({"r": 1.0})["r"]}
+        )
+        return solved["r"]
+
+    def search(f: Any, x: Any) -> Any:
+        return {"r": newton(lambda r: f({"r": r})["r"], x["r"])}
+
+    for guess in (2, 2.0):
+        for wrap in PLAIN:
+            value = wrap(lambda a, guess=guess: root(a, guess))(np.float64(9.0))
+            assert value.dtype == np.float64
+            close(value, np.float64(3.0))
+            close(fdl.grad(wrap(lambda a, guess=guess: root(a, guess)))(np.float64(9.0)), np.float64(1 / 6))
+    with pytest.raises(ShapeError, match=r"result\['r'\] has type f64\[\], expected f32\[\]"):
+        root(np.float64(9.0), np.float32(2.0))
+
+
 def test_errors_of_roots() -> None:
     x = np.float64(1.0)
 

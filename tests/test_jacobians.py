@@ -283,6 +283,51 @@ def test_linear_transpose_of_loops() -> None:
     close(fdl.linear_transpose(f, X)(np.float64(1.0))[0], 2.0 ** np.arange(3, -1, -1))
 
 
+def test_linear_transpose_of_loops_with_known_carries() -> None:
+    steps = RNG.normal(size=(6, 4, 4)) * 0.5
+
+    def counted(x: Any) -> Any:
+        return fdl.fori_loop(0, 3, lambda i, x: fnp.asarray(steps)[i] @ x + x, x)
+
+    def nested(x: Any) -> Any:
+        return fdl.fori_loop(0, 3, lambda i, x: fdl.fori_loop(0, 2, lambda j, x: fnp.asarray(steps)[i + j] @ x, x), x)
+
+    def decaying(x: Any) -> Any:
+        @fdl.jit
+        def step(c: Any, a: Any) -> Any:
+            g, x, n, total = c
+            return (0.9 * g + a[0, 0], fnp.cos(g) * (a @ x), n + 1, total + x[n % 4]), (g * x, n)
+
+        (_, x, _, total), (ys, _) = fdl.scan(step, (np.float64(1.0), x, 0, np.float64(0.0)), steps, reverse=True)
+        return x, total, ys
+
+    def called(x: Any) -> Any:
+        step = fdl.jit(lambda n, x: (n + 1, fnp.asarray(steps)[n] @ x))
+        n, y = step(0, x)
+        return fnp.cos(n * 1.0) * step(n, y)[1]
+
+    def timed(x: Any) -> Any:  # the known carry is used after the loop, and inside another one
+        t, y = fdl.fori_loop(0, 3, lambda i, c: (c[0] + 0.1, c[1] * c[0]), (0.5, x))
+        inner = lambda c, a: fdl.fori_loop(0, 2, lambda j, s: (s[0] + 1, a @ s[1]), c)  # noqa: E731
+        (n, z), _ = fdl.scan(lambda c, a: (inner((c[0], c[1] * fnp.cos(c[0] * 1.0)), a), None), (0, y), steps)
+        return fnp.cos(t) * z + y * n
+
+    for f in (counted, nested, decaying, called, timed):
+        jacobian = fdl.jacfwd(f)(X)
+        y = f(X)
+        ct = tree.map(lambda v: RNG.normal(size=v.shape), y)
+        expected = sum(np.tensordot(c, j, c.ndim) for c, j in zip(tree.leaves(ct), tree.leaves(jacobian), strict=True))
+        close(fdl.linear_transpose(f, X)(ct)[0], expected)
+        close(fdl.jit(fdl.linear_transpose(f, X))(ct)[0], expected)
+    rows = RNG.normal(size=(3, 4))
+    close(fdl.vmap(fdl.linear_transpose(counted, X))(rows)[0], rows @ fdl.jacfwd(counted)(X))
+
+    def transposed(k: Any) -> Any:
+        return fdl.linear_transpose(lambda x: fdl.fori_loop(0, 3, lambda i, c: (c[0] * k, c[1] * c[0]), (k, x))[1], X)(X)[0].sum()
+
+    close(fdl.grad(transposed)(np.float64(1.5)), np.float64(6 * 1.5**5 * X.sum()))
+
+
 def test_errors_of_linear_transpose() -> None:
     with pytest.raises(
         MissingRuleError, match=r"linear_transpose\(sin\): the function is not linear.*\n.*'sin' has no transpose"
@@ -290,6 +335,8 @@ def test_errors_of_linear_transpose() -> None:
         fdl.linear_transpose(fnp.sin, X)(X)
     with pytest.raises(MissingRuleError, match=r"'mul' is not linear in its operands together"):
         fdl.linear_transpose(lambda x: x * x, X)(X)
+    with pytest.raises(MissingRuleError, match=r"'mul' is not linear in its operands together"):
+        fdl.linear_transpose(lambda x: fdl.fori_loop(0, 3, lambda i, c: i * c * c, x), X)(X)
     with pytest.raises(DTypeError, match=r"argument p\['n'\] has dtype int32, expected a floating-point one"):
         fdl.linear_transpose(lambda p: p["n"], {"n": np.int32(1)})
     with pytest.raises(ShapeError, match=r"linear_transpose\(f\): the cotangent\['y'\] has shape \(2,\), expected \(4,\)"):
@@ -382,6 +429,71 @@ def test_errors(act: Callable[[], Any], error: type, message: str) -> None:
         act()
     if "has_aux" not in message:
         assert __file__ in str(caught.value), "the user's line is named"
+
+
+# --- derivatives at a point are pytrees -----------------------------------------------------------
+
+ROWS = RNG.normal(size=(5, 4))
+
+
+def curved(x: Any, n: Any = 2) -> Any:
+    return {"y": fnp.sin(x) * x[0], "n": n * 3}
+
+
+def test_pullbacks_leave_jit_and_enter_it() -> None:
+    expected = fdl.jacfwd(lambda x: curved(x)["y"])(X)
+    ct = {"y": ROWS[0], "n": np.int32(0)}
+    for wrap in (lambda f: f, fdl.jit):
+        y, pullback = wrap(lambda x: fdl.vjp(curved, x, 2))(X)
+        close(y, curved(X))
+        for call in (pullback, lambda c, p=pullback: fdl.jit(lambda p, c: p(c))(p, c)):
+            x_bar, n_bar = call(ct)
+            close(x_bar, ROWS[0] @ expected)
+            assert n_bar.dtype == np.int32 and n_bar == 0
+        y, push = wrap(lambda x: fdl.linearize(curved, x))(X)
+        for call in (push, lambda t, p=push: fdl.jit(lambda p, t: p(t))(p, t)):
+            close(call(ROWS[0]), {"y": expected @ ROWS[0], "n": np.int32(0)})
+    one, other = (fdl.vjp(curved, x, 2)[1] for x in (X, 2 * X))
+    assert tree.structure(one) == tree.structure(other) and repr(one) == "<pullback of vjp(curved)>"
+    traced: list[int] = []
+
+    @fdl.jit
+    def call(p: Any, c: Any) -> Any:
+        traced.append(1)
+        return p(c)[0]
+
+    for x in ROWS:  # x[0], which is a residual without a dimension, is no part of the structure
+        pullback = fdl.vjp(lambda x: fnp.sin(x) * x[0], x)[1]
+        close(call(pullback, X), pullback(X)[0])
+    assert len(traced) == 1
+    with pytest.raises(ShapeError, match=r"vjp\(<lambda>\): the cotangent is not nested like the output"):
+        pullback([X])
+    with pytest.raises(ShapeError, match=r"linearize\(curved\): the tangent of x has shape \(3,\), expected \(4,\)"):
+        push(X[:3])
+
+
+def test_pullbacks_are_mapped_and_stacked() -> None:
+    f = lambda x: fnp.sin(x) * x[0]  # noqa: E731
+    pullbacks = fdl.vmap(lambda x: fdl.vjp(f, x)[1])(ROWS)
+    expected = np.stack([r @ fdl.jacfwd(f)(x) for x, r in zip(ROWS, ROWS[::-1], strict=True)])
+    close(fdl.vmap(lambda p, c: p(c)[0])(pullbacks, ROWS[::-1]), expected)
+
+    # Reverse mode through a loop by hand: a scan stacks the pullbacks of its steps, another one goes back over them.
+    def step(c: Any, x: Any) -> Any:
+        return fdl.vjp(lambda c: fnp.sin(c) * x + c[0], c)
+
+    def by_hand(x: Any) -> Any:
+        y, pullbacks = fdl.scan(step, x, ROWS)
+        return fdl.scan(lambda ct, p: (p(ct)[0], None), fnp.ones_like(y), pullbacks, reverse=True)[0]
+
+    found = fdl.grad(lambda x: fdl.scan(lambda c, r: (fnp.sin(c) * r + c[0], None), x, ROWS)[0].sum())
+    for wrap in (lambda f: f, fdl.jit):
+        close(wrap(by_hand)(X), found(X))
+        close(fdl.jacrev(wrap(by_hand))(X), fdl.hessian(lambda x: fdl.scan(step, x, ROWS)[0].sum())(X))
+    close(fdl.vmap(by_hand)(ROWS), np.stack([found(r) for r in ROWS]))
+    double, triple = (fdl.vjp(lambda x, k=k: k * fnp.sin(x), X)[1] for k in (2.0, 3.0))
+    for taken, k in ((True, 2.0), (False, 3.0)):
+        close(fdl.cond(taken, lambda: double, lambda: triple)(ROWS[0])[0], k * np.cos(X) * ROWS[0])
 
 
 def test_argnums_are_ints_of_any_kind() -> None:

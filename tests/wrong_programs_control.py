@@ -199,6 +199,14 @@ def scan_of_another_length(x):
 
 
 @wrong(X, right=right)
+def map_over_two_lengths(x):
+    """ShapeError: map: leading sizes must be given and agree: xs[0]: 2, xs[1]: 3.
+    > at {here}
+    """
+    return fdl.map(lambda pair: pair[0].sum(), (x, x.T))  #: here
+
+
+@wrong(X, right=right)
 def scan_without_a_length(x):
     """ShapeError: scan: leading sizes must be given and agree: xs has no arrays; give length=.
     > at {here}
@@ -269,7 +277,7 @@ def test_that_is_no_bool(x):
 
 @wrong(X, right=right)
 def test_of_many_elements(x):
-    """DTypeError: while_loop: go_on must return one bool, got bool[2,3]. Compare it with something.
+    """DTypeError: while_loop: go_on must return one bool, got bool[2,3]. Reduce it by .any() or .all().
     > at {here}
     """
 

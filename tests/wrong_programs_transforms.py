@@ -226,6 +226,23 @@ def tangents_in_no_tuple(x):
     return fdl.jvp(double, x, x)[1]  #: here
 
 
+@wrong(X, right=lambda: fdl.hvp(lambda v: (v * v).sum(), (X,), (X,)))
+def tangents_of_an_hvp_in_no_tuple(x):
+    """TypeError: hvp: primals and tangents must be tuples of arguments, got an array of type f32[2,3] and an array of
+    type f32[2,3]. For one argument: hvp(f, (x,), (x_dot,)).
+    > at {here}
+    """
+    return fdl.hvp(lambda v: (v * v).sum(), x, x)  #: here
+
+
+@wrong(ONE, right=lambda: fdl.hvp(lambda v: v * v, (ONE,), (ONE,)))
+def tangent_of_an_hvp_of_another_shape(x):
+    """ShapeError: hvp(double): the tangent of x has shape (2, 3), expected ().
+    > at {here}
+    """
+    return fdl.hvp(double, (x,), (X,))  #: here
+
+
 @wrong(X, right=lambda: fdl.jvp(product, (X, X), (X, X)))
 def tangents_of_another_number(x):
     """ShapeError: jvp(product): the tangents are not nested like the primals: tangents: expected a tuple of 2, got a

@@ -111,6 +111,8 @@ class Primitive:
             `Undefined(type)`, the others values. `ct` is a list when `multiple`.
         batch: `(size, inputs, axes, **params) -> (output, axis)`; an axis is an int or None, `size` an `Axis`.
         linearize: overrides what is derived from `jvp`; see `transforms.linearize`.
+        reached: `(unknown, **params)`: which outputs depend on the inputs that are marked; without it all do when one input is.
+        known: `(inputs, **params)`: the outputs that do not depend on an `Undefined` input, None for the others. It comes with `reached`.
         effects: fixed effects, besides those of sub-programs.
         lowering: what a compiler needs to know.
         eager: hint for execution outside `jit`: "numpy" (the reference is as good as anything), "compiled", or "exact": compiled, and
@@ -119,8 +121,8 @@ class Primitive:
     """
 
     __slots__ = (
-        "_effects", "_namespace", "_params_effects", "abstract", "batch", "eager", "jvp", "linearize", "lowering", "multiple",
-        "name", "reference", "source", "transpose",
+        "_effects", "_namespace", "_params_effects", "abstract", "batch", "eager", "jvp", "known", "linearize", "lowering",
+        "multiple", "name", "reached", "reference", "source", "transpose",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +135,8 @@ class Primitive:
         transpose: Callable[..., Any] | None = None,
         batch: Callable[..., Any] | None = None,
         linearize: Callable[..., Any] | None = None,
+        reached: Callable[..., tuple[bool, ...]] | None = None,
+        known: Callable[..., list[Any]] | None = None,
         effects: frozenset[Effect] = NO_EFFECTS,
         params_effects: Callable[[dict[str, Any]], frozenset[Effect]] | None = None,
         lowering: Lowering | None = None,
@@ -143,6 +147,7 @@ class Primitive:
             raise ValueError(f"primitive {name!r} is declared already, in {PRIMITIVES[name].source}")
         self.name, self.abstract, self.reference = name, abstract, reference
         self.jvp, self.transpose, self.batch, self.linearize = jvp, transpose, batch, linearize
+        self.reached, self.known = reached, known
         self.lowering, self.multiple, self.eager = lowering, multiple, eager
         self._effects, self._params_effects = effects, params_effects
         self._namespace = _importing()

@@ -56,10 +56,10 @@ def _while(
             f"{label}: {name_of(cond_fun)} must return one bool, got {tree.described(test.structure)}. Return the test alone."
             f"{at(user_source())}"
         )
-    if test.out_types[0].strong() != Type((), dtypes.bool_):
-        raise DTypeError(
-            f"{label}: {name_of(cond_fun)} must return one bool, got {test.out_types[0]}. Compare it with something.{at(user_source())}"
-        )
+    found = test.out_types[0].strong()
+    if found != Type((), dtypes.bool_):
+        way = "Reduce it by .any() or .all()" if found.dtype == dtypes.bool_ else "Compare it with something"
+        raise DTypeError(f"{label}: {name_of(cond_fun)} must return one bool, got {found}. {way}.{at(user_source())}")
     outs = bind(
         while_p, *test.captured, *body.captured, *tree.leaves(init),
         cond=test.program, body=body.program, n_cond=len(test.captured), n_body=len(body.captured),

@@ -115,7 +115,8 @@ def _length(label: str, xs: Any, length: Any) -> int:
             raise ShapeError(f"{label}: length={length!r}: expected an int that is not negative.{at(user_source())}")
         sizes["length"] = int(length)
     if len(set(sizes.values())) != 1:
-        listed = ", ".join(f"{k}: {v}" for k, v in sizes.items()) or "xs has no arrays; give length="
+        none = "xs has no arrays" if label == "map" else "xs has no arrays; give length="
+        listed = ", ".join(f"{k}: {v}" for k, v in sizes.items()) or none
         raise ShapeError(f"{label}: leading sizes must be given and agree: {listed}.{at(user_source())}")
     return next(iter(sizes.values()))
 
@@ -142,10 +143,11 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
         >>> fdl.map(lambda x: x * x, fnp.arange(3.0)).tolist()
         [0.0, 1.0, 4.0]
     """
+    xs = arrays(xs, "map: xs")
+    n = _length("map", xs, None)
     if batch_size is None:
         return scan(_mapped(f), None, xs)[1]
-    xs = arrays(xs, "map: xs")
-    n, size = _length("map", xs, None), _batch_size(batch_size)
+    size = _batch_size(batch_size)
     count = n // size
     if count <= 1 and n <= size:
         return vmap(f)(xs)

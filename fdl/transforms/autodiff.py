@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes, tree
-from fdl.tracer.errors import DTypeError, MissingRuleError, ShapeError, at, user_source
-from fdl.tracer.ir import Type, type_of
+from fdl.tracer.errors import DTypeError, MissingRuleError, at, user_source
+from fdl.tracer.ir import type_of
 from fdl.tracer.ops import elementwise
-from fdl.tracer.primitive import Undefined, Zero
+from fdl.tracer.primitive import Zero
 from fdl.tracer.trace import check_array, described, record
-from fdl.tracer.transforms.jvp import instantiate, jvp_flat, program_function, tangent_type
+from fdl.tracer.transforms.jvp import instantiate, jvp_flat
 from fdl.tracer.transforms.linearize import Linear, linearize_flat
-from fdl.tracer.transforms.transpose import backward
 
 from .checks import (
     ArgNums,
     Differentiated,
     arrays,
-    cast,
     check_callable,
     check_inputs,
     check_scalar,
@@ -31,6 +29,7 @@ from .checks import (
     like_primals,
     positions_of,
 )
+from .linear_maps import Pullback, Push, argument_names, cotangents_like, derivative_of, pull
 from .signature import argument_name, as_value, name_of, stands_for
 
 
@@ -107,9 +106,9 @@ def grad(
 def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """`f`'s output, and the function that pulls a cotangent of the output back to cotangents of the arguments.
 
-    Returns: `(output, pullback)`, or `(output, pullback, aux)`.  `pullback(ct)` takes a pytree like the output and returns a
-        tuple of
-    pytrees like the primals; integer arguments get zeros.
+    Returns: `(output, pullback)`, or `(output, pullback, aux)`.  `pullback(ct)` takes a pytree like the output and returns a tuple of
+        pytrees like the primals; integer arguments get zeros.  It is a pytree itself, of what the forward pass left behind: a
+        jitted function may return it, a `scan` stack it, and a `custom_vjp` rule keep it as its residual.
 
     Raises: DTypeError naming the argument that is no array; the pullback, ShapeError or DTypeError for a cotangent unlike the
         output.
@@ -122,41 +121,10 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """
     flat, structure, function = flat_primals(f, "vjp", primals, has_aux)
     types = [type_of(x) for x in flat]
-    moving = [dtypes.is_inexact(t.dtype) for t in types]
-    outs, linear = linearize_flat(function, flat, moving, f"vjp({name_of(f)})")
-    out_structure, name = function.out_structure, name_of(f)
-
-    def pullback(*cotangent: Any) -> Any:
-        ct = _only(f"vjp({name})", cotangent)
-        ready = _cotangents(f"vjp({name})", ct, out_structure, linear.out_types)
-        return tree.unflatten(structure, pull(linear, types, moving, ready))
-
-    output = arrays(tree.unflatten(out_structure, outs))
+    outs, linear = linearize_flat(function, flat, [dtypes.is_inexact(t.dtype) for t in types], f"vjp({name_of(f)})")
+    output = arrays(tree.unflatten(function.out_structure, outs))
+    pullback = Pullback(linear.residuals, derivative_of(f, "vjp", structure, types, function.out_structure, linear))
     return (output, pullback, function.aux) if has_aux else (output, pullback)
-
-
-def _only(what: str, cotangents: tuple[Any, ...]) -> Any:
-    """The one cotangent that a pulled-back function takes."""
-    if len(cotangents) != 1:
-        raise TypeError(
-            f"{what}: it takes one cotangent, a pytree like the output, got {len(cotangents)} arguments. For several outputs give one "
-            f"tuple, or whatever the function returns.{at(user_source())}"
-        )
-    return cotangents[0]
-
-
-def _cotangents(what: str, ct: Any, structure: tree.Structure, types: Sequence[Type]) -> list[Any]:
-    """The leaves of a cotangent, checked against the output it belongs to."""
-    for path, x in tree.flatten_with_paths(ct)[0]:
-        check_array(x, f"{what}: the cotangent{tree.path_str(path)}")
-    cts, given = tree.flatten(ct)
-    if given != structure:
-        difference = tree.difference(structure, given, "cotangent")
-        raise ShapeError(f"{what}: the cotangent is not nested like the output: {difference}.{at(user_source())}")
-    paths = tree.paths(structure)
-    return [
-        cast(c, t.strong(), f"{what}: the cotangent{tree.path_str(path)}") for path, c, t in zip(paths, cts, types, strict=True)
-    ]
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
@@ -172,17 +140,24 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], 
         >>> float(y), float(y_dot)
         (9.0, 6.0)
     """
-    check_callable(f, "jvp")
+    return push_along("jvp", f, f, primals, tangents, has_aux)
+
+
+def push_along(
+    transform: str, f: Callable[..., Any], g: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool
+) -> Any:
+    """`jvp` of `g` under the name that errors give it; they call the function `f`, which has the same arguments."""
+    check_callable(f, transform)
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(
-            f"jvp: primals and tangents must be tuples of arguments, got {described(primals)} and {described(tangents)}. "
-            f"For one argument: jvp(f, (x,), (x_dot,)).{at(user_source())}"
+            f"{transform}: primals and tangents must be tuples of arguments, got {described(primals)} and {described(tangents)}. "
+            f"For one argument: {transform}(f, (x,), (x_dot,)).{at(user_source())}"
         )
-    flat, structure, function = flat_primals(f, "jvp", primals, has_aux)
+    flat, structure, function = flat_primals(g, transform, primals, has_aux)
     types = [type_of(x) for x in flat]
-    dots = like_primals(f, "jvp", structure, types, tangents)
+    dots = like_primals(f"{transform}({name_of(f)})", argument_names(f, structure), structure, types, tangents)
     given = [Zero(t) if d is None else d for d, t in zip(dots, types, strict=True)]
-    outs, out_dots = jvp_flat(function, flat, given, f"jvp({name_of(f)})")
+    outs, out_dots = jvp_flat(function, flat, given, f"{transform}({name_of(f)})")
     s = function.out_structure
     output = arrays(tree.unflatten(s, outs))
     moved = arrays(tree.unflatten(s, [instantiate(d) for d in out_dots]))
@@ -193,7 +168,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     """`f`'s output at `primals`, and its derivative there as a linear function of tangents, which does not run `f` again.
 
     Returns: `(output, push)`, or `(output, push, aux)`. `push(*tangents)` takes pytrees like the primals and returns one like
-        the output.
+        the output. It is a pytree itself, as `vjp`'s pullback is.
 
     Example:
         >>> import fdl
@@ -203,15 +178,9 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> An
     """
     flat, structure, function = flat_primals(f, "linearize", primals, has_aux)
     types = [type_of(x) for x in flat]
-    moving = [dtypes.is_inexact(t.dtype) for t in types]
-    outs, linear = linearize_flat(function, flat, moving, f"linearize({name_of(f)})")
-    s = function.out_structure
-
-    def push(*tangents: Any) -> Any:
-        dots = like_primals(f, "linearize", structure, types, tangents)
-        return arrays(tree.unflatten(s, _push(linear, [d for d in dots if d is not None])))
-
-    output = arrays(tree.unflatten(s, outs))
+    outs, linear = linearize_flat(function, flat, [dtypes.is_inexact(t.dtype) for t in types], f"linearize({name_of(f)})")
+    output = arrays(tree.unflatten(function.out_structure, outs))
+    push = Push(linear.residuals, derivative_of(f, "linearize", structure, types, function.out_structure, linear))
     return (output, push, function.aux) if has_aux else (output, push)
 
 
@@ -254,8 +223,7 @@ def linear_transpose(f: Callable[..., Any], *types: Any) -> Callable[..., Any]:
     linear = Linear(program, tuple(captured), (True,) * len(program.outputs), program.out_types)
 
     def transposed(*cotangent: Any) -> Any:
-        ct = _only(f"linear_transpose({name})", cotangent)
-        ready = _cotangents(f"linear_transpose({name})", ct, out_structure, program.out_types)
+        ready = cotangents_like(f"linear_transpose({name})", cotangent, out_structure, program.out_types)
         try:
             return tree.unflatten(structure, pull(linear, in_types, moving, ready))
         except MissingRuleError as e:
@@ -277,23 +245,3 @@ def stop_gradient(x: Any) -> Any:
     for path, leaf in tree.flatten_with_paths(x)[0]:
         check_array(leaf, f"stop_gradient: {tree.path_str(path, 'x')}")
     return tree.map(lambda a: elementwise.stop_gradient(as_value(a)), x)
-
-
-# --- linear functions -----------------------------------------------------------------------------
-
-
-def pull(linear: Linear, types: Sequence[Type], moving: Sequence[bool], cts: Sequence[Any]) -> list[Any]:
-    """The cotangents of inputs of these types, as values: zeros where an input does not move.
-
-    Args:
-        cts: a cotangent for each output; those of outputs that do not move are left out.
-    """
-    inputs = [*linear.residuals, *(Undefined(tangent_type(t)) for t, m in zip(types, moving, strict=True) if m)]
-    given = [c for c, m in zip(cts, linear.moving, strict=True) if m]
-    found = iter(backward(linear.program, inputs, given)[len(linear.residuals) :])
-    return [as_value(instantiate(next(found) if m else Zero(t.strong()))) for t, m in zip(types, moving, strict=True)]
-
-
-def _push(linear: Linear, dots: Sequence[Any]) -> list[Any]:
-    moved = iter(program_function(linear.program)(*linear.residuals, *dots))
-    return [next(moved) if m else instantiate(Zero(t)) for t, m in zip(linear.out_types, linear.moving, strict=True)]

@@ -12,7 +12,7 @@ from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.trace import check_array, described
 
-from .signature import FlatFunction, argument_name, as_value, check_leaves, leaf_names, name_of
+from .signature import FlatFunction, argument_name, as_value, check_leaves, name_of
 
 ArgNums = int | Sequence[int]
 
@@ -205,21 +205,26 @@ def cast(x: Any, t: Type, what: str) -> Any:
 
 
 def like_primals(
-    f: Callable[..., Any], transform: str, structure: tree.Structure, types: Sequence[Type], tangents: Sequence[Any]
+    who: str, names: Sequence[str], structure: tree.Structure, types: Sequence[Type], tangents: Sequence[Any]
 ) -> list[Any]:
-    """The leaves of `tangents`, a tuple of pytrees like the primals; None in the place of tangents of integers."""
-    who = f"{transform}({name_of(f)})"
+    """The leaves of `tangents`, a tuple of pytrees like the primals; None in the place of tangents of integers.
+
+    Args:
+        who: how errors begin.
+        names: what they call the primals.
+    """
     for i, tangent in enumerate(tangents):
+        name = names[i] if i < len(names) else f"argument {i}"
         for path, x in tree.flatten_with_paths(tangent)[0]:
-            check_array(x, f"{who}: the tangent of {tree.path_str(path, argument_name(f, i))}")
+            check_array(x, f"{who}: the tangent of {tree.path_str(path, name)}")
     dots, given = tree.flatten(tuple(tangents))
     if structure != given:
         difference = tree.difference(structure, given, "tangents")
         raise ShapeError(f"{who}: the tangents are not nested like the primals: {difference}.{at(user_source())}")
-    names = leaf_names(f, tree.Structure(tuple, None, (structure, tree.structure({})), structure.size))
+    labels = [tree.path_str(path, name) for name, s in zip(names, structure.children, strict=True) for path in tree.paths(s)]
     return [
-        cast(d, t.strong(), f"{who}: the tangent of {name}") if dtypes.is_inexact(t.dtype) else None
-        for name, d, t in zip(names, dots, types, strict=True)
+        cast(d, t.strong(), f"{who}: the tangent of {label}") if dtypes.is_inexact(t.dtype) else None
+        for label, d, t in zip(labels, dots, types, strict=True)
     ]
 
 

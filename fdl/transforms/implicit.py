@@ -12,7 +12,7 @@ from typing import Any
 from fdl.tracer import dtypes, tree
 from fdl.tracer.errors import DTypeError, ShapeError, TreeError, at, user_source
 from fdl.tracer.ir import Program, Type, type_of
-from fdl.tracer.ops.elementwise import neg
+from fdl.tracer.ops import elementwise
 from fdl.tracer.primitive import Zero
 from fdl.tracer.trace import Tracer, bind, check_array, record
 from fdl.tracer.transforms.custom_jvp import CustomJVP, call_custom_jvp
@@ -115,7 +115,7 @@ def _check_like(
         given = given.children[0]
     if given != structure:
         raise TreeError(
-            f"{what} must return a pytree like {name}: {tree.difference(structure, given, 'result')}{at(user_source())}"
+            f"{what} must return a pytree like {name}: {tree.difference(structure, given, 'result')}.{at(user_source())}"
         )
     for path, t, g in zip(tree.paths(structure), types, outs, strict=True):
         if t.shape != g.shape or t.dtype != g.dtype:
@@ -129,7 +129,7 @@ def _leaves_like(x: Any, structure: tree.Structure, types: list[Type], what: str
     """The leaves of `x`, a pytree of the given structure and types, in which Python scalars adapt."""
     leaves, given = tree.flatten(x)
     if given != structure:
-        raise TreeError(f"{what}: {tree.difference(structure, given, 'x')}{at(user_source())}")
+        raise TreeError(f"{what}: {tree.difference(structure, given, 'x')}.{at(user_source())}")
     return [
         cast(v, t, f"{what}: {tree.path_str(path, 'x')}")
         for path, v, t in zip(tree.paths(structure), leaves, types, strict=True)
@@ -237,6 +237,12 @@ def custom_linear_solve(
 # --- roots ----------------------------------------------------------------------------------------
 
 
+def _adapted_guess(x: Any, t: Type, out: Type) -> Any:
+    """`x`, of type `t`, in the type that the function gives for it, where it is a Python number."""
+    dtype, weak = dtypes.promote((t.dtype, t.weak), (out.dtype, out.weak))
+    return elementwise.convert(x, dtype, weak) if t.weak and dtype != t.dtype else x
+
+
 def custom_root(
     f: Callable[[Any], Any],
     initial_guess: Any,
@@ -250,7 +256,7 @@ def custom_root(
 
     Args:
         f: maps a pytree like `initial_guess` to one like it.
-        initial_guess: where the search starts; the root's derivative in it is zero.
+        initial_guess: where the search starts; the root's derivative in it is zero. A Python number takes the type that `f` gives it.
         solve: `solve(f, x) -> root`. It is never differentiated.
         tangent_solve: `tangent_solve(g, y)` solves g(x) = y for a linear function g: for a scalar `lambda g, y: y / g(1.0)`.
             For reverse mode it must be linear in y in a way that can be transposed; `custom_linear_solve` is.
@@ -270,13 +276,18 @@ def custom_root(
         (2.0, 0.25)
     """
     guess, structure = tree.flatten(initial_guess)
-    types = [check_array(x, "custom_root: initial_guess") for x in guess]
-    strong = [t.strong() for t in types]
     one = tree.Structure(tuple, None, (structure,), structure.size)
     label = "custom_root"
     for given_as, g in (("f", f), ("solve", solve), ("tangent_solve", tangent_solve)):
         check_callable(g, f"{label}: {given_as}")
-    function = _Staged(f, one, types, f"{label} (f)")
+    for _ in range(len(guess) + 1):  # a guess that takes another type may change what `f` gives for the others
+        types = [check_array(x, f"{label}: initial_guess") for x in guess]
+        function = _Staged(f, one, types, f"{label} (f)")
+        adapted = [_adapted_guess(x, t, out) for x, t, out in zip(guess, types, function.program.out_types, strict=False)]
+        if len(adapted) < len(guess) or all(a is b for a, b in zip(guess, adapted, strict=True)):
+            break
+        guess = adapted
+    strong = [t.strong() for t in types]
     _check_like(f"{label}: f", function, structure, types, "initial_guess")
     n, k = function.count, len(types)
 
@@ -325,7 +336,7 @@ def custom_root(
         root, consts, dots = outs[:k], primals[m + q : m + q + n], tangents[m + q : m + q + n]
         # The right side: how f moves at the root when what it closes over moves.
         _, moved = jvp_flat(lambda *c: program_function(function.program)(*c, *root), consts, dots, label)
-        right = [neg(instantiate(d)) for d in moved]
+        right = [elementwise.neg(instantiate(d)) for d in moved]
         x_dot = program_function(tangent.program)(*primals[m : m + q], *consts, *root, *right)
         aux = [Zero(type_of(x).strong()) for x in outs[k:]]
         return outs, [*x_dot, *aux]

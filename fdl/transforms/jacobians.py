@@ -21,8 +21,9 @@ from fdl.tracer.transforms.jvp import instantiate, jvp_flat
 from fdl.tracer.transforms.linearize import linearize_flat
 from fdl.tracer.transforms.vmap import batch_flat, with_batch_axis
 
-from .autodiff import grad, jvp, pull
+from .autodiff import grad, push_along
 from .checks import ArgNums, Differentiated, arrays, check_callable, check_inputs, check_outputs, positions_of
+from .linear_maps import pull
 from .signature import as_value, name_of
 
 
@@ -110,11 +111,9 @@ def hvp(
         >>> fdl.hvp(lambda x: fnp.sum(x**3), (fnp.array([1.0, 2.0]),), (fnp.array([1.0, 1.0]),)).tolist()
         [6.0, 12.0]
     """
-    slope = grad(f, argnums, has_aux=has_aux)
-    if not has_aux:
-        return jvp(slope, primals, tangents)[1]
-    _, product, aux = jvp(slope, primals, tangents, has_aux=True)
-    return product, aux
+    check_callable(f, "hvp")
+    found = push_along("hvp", f, grad(f, argnums, has_aux=has_aux), primals, tangents, has_aux)
+    return found[1:] if has_aux else found[1]
 
 
 # --- one direction --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ..trace import ProgramTrace, bind, record
 from .call import check_operands
 from .jvp import instantiate, jvp_program, opened, program_function, recorded, tangent_type
 from .linearize import Linearized, linearize_program, zeros_in
-from .transpose import transpose_program
+from .transpose import known_outputs, reached, transpose_program
 from .vmap import batch_program, with_batch_axis
 
 Flags = tuple[bool, ...]
@@ -173,6 +173,9 @@ def _transpose(
     cts: Sequence[Any], *inputs: Any, body: Program, n_consts: int, n_carry: int, reverse: bool, **how: Any
 ) -> list[Any]:
     n = n_consts + n_carry
+    linear = _linear_carries(tuple(isinstance(x, Undefined) for x in inputs), body, n_consts, n_carry)
+    if not all(linear):
+        return _transpose_apart(linear, cts, inputs, body, n_consts, {"reverse": reverse, **how})
     # A carry whose tangent starts as zeros is known, but the body is linear in it all the same; its cotangent is not needed.
     wanted = tuple(isinstance(x, Undefined) for x in inputs)
     inputs = (*inputs[:n_consts], *(Undefined(type_of(x)) for x in inputs[n_consts:n]), *inputs[n:])
@@ -208,6 +211,83 @@ def _transpose(
     return [*by_const, *by_carry, *(next(rest) if u else None for u in undefined[n:])]
 
 
+def _linear_carries(unknown: Flags, body: Program, n_consts: int, n_carry: int) -> Flags:
+    """Which carries depend on an unknown input of the scan, in one step or another."""
+    linear = unknown[n_consts : n_consts + n_carry]
+    while not all(linear):
+        out = reached(body, (*unknown[:n_consts], *linear, *unknown[n_consts + n_carry :]))[:n_carry]
+        if all(was or not now for was, now in zip(linear, out, strict=True)):
+            break
+        linear = tuple(a or b for a, b in zip(linear, out, strict=True))
+    return linear
+
+
+def _reached(unknown: Flags, *, body: Program, n_consts: int, n_carry: int, **_: Any) -> Flags:
+    linear = _linear_carries(unknown, body, n_consts, n_carry)
+    return linear + reached(body, (*unknown[:n_consts], *linear, *unknown[n_consts + n_carry :]))[n_carry:]
+
+
+def _known(inputs: Sequence[Any], *, body: Program, n_consts: int, n_carry: int, **how: Any) -> list[Any]:
+    return _known_part(inputs, body, n_consts, n_carry, how)[0]
+
+
+def _known_part(
+    inputs: Sequence[Any], body: Program, n_consts: int, n_carry: int, how: dict[str, Any]
+) -> tuple[list[Any], list[Any]]:
+    """The outputs of the scan that depend on no `Undefined` input, None for the others; and what the carries that don't are when each
+    step begins, stacked."""
+    n = n_consts + n_carry
+    unknown = tuple(isinstance(x, Undefined) for x in inputs)
+    linear = _linear_carries(unknown, body, n_consts, n_carry)
+    unknown = (*unknown[:n_consts], *linear, *unknown[n:])
+    out = [i for i, r in enumerate(reached(body, unknown)) if not r and (i >= n_carry or not linear[i])]
+    carries = [i for i in out if i < n_carry]
+
+    def step(*args: Any) -> list[Any]:
+        rest = iter(args)
+        values = [Undefined(t) if u else next(rest) for u, t in zip(unknown, body.in_types, strict=True)]
+        outs = known_outputs(body, values)
+        return [*(outs[i] for i in out), *(values[n_consts + i] for i in carries)]
+
+    given = [None if u else x for u, x in zip(unknown, inputs, strict=True)]
+    consts, init, xs = ([x for x in part if x is not None] for part in (given[:n_consts], given[n_consts:n], given[n:]))
+    program, closed = record(step, [*_types(consts), *_types(init), *_types(xs, drop=True)], name=f"known_{body.name}")
+    params = {"n_consts": len(closed) + len(consts), "n_carry": len(init), **how}
+    found = bind(scan_p, *closed, *consts, *init, *xs, body=program, **params)
+    outs: list[Any] = [None] * len(body.outputs)
+    for i, x in zip(out, found, strict=False):
+        outs[i] = x
+    return outs, list(found[len(out) :])
+
+
+def _transpose_apart(
+    linear: Flags, cts: Sequence[Any], inputs: Sequence[Any], body: Program, n_consts: int, how: dict[str, Any]
+) -> list[Any]:
+    """The transpose of a scan in which some carries are known: a counter, a time, a factor that decays.
+
+    A scan of these alone stacks what they are when each step begins; the other one reads them among its xs.
+    """
+    n_carry = len(linear)
+    consts, init, xs = inputs[:n_consts], inputs[n_consts : n_consts + n_carry], inputs[n_consts + n_carry :]
+    ours = [i for i, m in enumerate(linear) if not m]
+    theirs = [i for i, m in enumerate(linear) if m]
+    stacked = _known_part(inputs, body, n_consts, n_carry, how)[1]
+
+    def rest_of_body() -> Program:
+        own = body.inputs[n_consts : n_consts + n_carry]
+        inputs = [*body.inputs[:n_consts], *(own[i] for i in theirs), *(own[i] for i in ours), *body.inputs[n_consts + n_carry :]]
+        outputs = (*(body.outputs[i] for i in theirs), *body.outputs[n_carry:])
+        return Program(tuple(inputs), body.equations, outputs, body.constants, body.values, body.name)
+
+    reordered = body.cached(("known_carries_as_xs", n_consts, linear), rest_of_body)
+    found = _transpose(
+        [*(cts[i] for i in theirs), *cts[n_carry:]], *consts, *(init[i] for i in theirs), *stacked, *xs,
+        body=reordered, n_consts=n_consts, n_carry=len(theirs), **how,
+    )  # fmt: skip
+    by_carry = dict(zip(theirs, found[n_consts:], strict=False))
+    return [*found[:n_consts], *(by_carry.get(i) for i in range(n_carry)), *found[n_consts + n_carry :]]
+
+
 def _zeros(t: Type) -> Any:
     return splat(np.zeros((), t.dtype), t.shape)
 
@@ -241,6 +321,8 @@ scan_p = Primitive(
     linearize=_linearize,
     transpose=_transpose,
     batch=_batch,
+    reached=_reached,
+    known=_known,
     lowering=Named("scan"),
     multiple=True,
     eager="compiled",

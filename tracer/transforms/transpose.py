@@ -27,22 +27,10 @@ def backward(program: Program, inputs: Sequence[Any], cotangents: Sequence[Any])
         inputs: a value or an `Undefined` for each input.
         cotangents: a value or Zero for each output.
     """
-    known: dict[Variable, Any] = {}
-    for v, x in (*zip(program.inputs, inputs, strict=True), *zip(program.constants, program.values, strict=True)):
-        if not isinstance(x, Undefined):
-            known[v] = x
+    known, linear = _forward(program, inputs)
 
     def value(a: Any) -> Any:
         return a.value if isinstance(a, Literal) else known.get(a)
-
-    linear = []
-    for e in program.equations:
-        values = [value(a) for a in e.inputs]
-        if any(x is None for x in values):
-            linear.append(e)
-            continue
-        out = bind(e.primitive, *values, **e.params)
-        known.update(zip(e.outputs, out if e.primitive.multiple else (out,), strict=True))
 
     ct: dict[Variable, Pieces] = {}
 
@@ -120,3 +108,71 @@ def transpose_program(
         return recorded(f, [*known, *cts], f"transpose_{program.name}"), tuple(moving)
 
     return program.cached(("transpose", undefined, given, force), make)
+
+
+# --- what is not linear in a linear program -------------------------------------------------------
+# A linear program computes values on the way that are not linear: the number of a step, the time in an integrator. Run backwards,
+# it needs them first.
+
+
+def reached(program: Program, unknown: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which outputs depend on the inputs that are marked as unknown."""
+
+    def make() -> tuple[bool, ...]:
+        found = {v for v, u in zip(program.inputs, unknown, strict=True) if u}
+        for e in program.equations:
+            flags = tuple(a in found if isinstance(a, Variable) else False for a in e.inputs)
+            if any(flags):
+                found.update(v for v, r in zip(e.outputs, _reached_by(e, flags), strict=True) if r)
+        return tuple(isinstance(a, Variable) and a in found for a in program.outputs)
+
+    flags: tuple[bool, ...] = program.cached(("reached", unknown), make)
+    return flags
+
+
+def known_outputs(program: Program, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs that `reached` does not mark, as values, and None in the others' places; nothing else is computed.
+
+    Args:
+        inputs: a value or an `Undefined` for each input.
+    """
+    known, _ = _forward(program, inputs)
+    return [a.value if isinstance(a, Literal) else known.get(a) for a in program.outputs]
+
+
+def _forward(program: Program, inputs: Sequence[Any]) -> tuple[dict[Variable, Any], list[Equation]]:
+    """The values that do not depend on an `Undefined` input, and the equations in which others take part."""
+    known: dict[Variable, Any] = dict(zip(program.constants, program.values, strict=True))
+    known.update((v, x) for v, x in zip(program.inputs, inputs, strict=True) if not isinstance(x, Undefined))
+    linear = []
+    for e in program.equations:
+        values = [a.value if isinstance(a, Literal) else known.get(a) for a in e.inputs]
+        unknown = tuple([x is None for x in values])
+        if not any(unknown):
+            with sourced(e.source):
+                out = bind(e.primitive, *values, **e.params)
+            known.update(zip(e.outputs, out if e.primitive.multiple else (out,), strict=True))
+            continue
+        linear.append(e)
+        if not all(_reached_by(e, unknown)):
+            given = [Undefined(a.type) if x is None else x for a, x in zip(e.inputs, values, strict=True)]
+            inner = _called(e)
+            with sourced(e.source):
+                found = e.primitive.known(given, **e.params) if inner is None else known_outputs(inner, given)
+            known.update((v, x) for v, x in zip(e.outputs, found, strict=True) if x is not None)
+    return known, linear
+
+
+def _reached_by(e: Equation, unknown: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which outputs of an equation depend on its unknown inputs, of which there is one."""
+    inner = _called(e)
+    if inner is not None:
+        return reached(inner, unknown)
+    flags: tuple[bool, ...] = (True,) * len(e.outputs) if e.primitive.reached is None else e.primitive.reached(unknown, **e.params)
+    return flags
+
+
+def _called(e: Equation) -> Program | None:
+    """The program that an equation is a call of: `jit`, `checkpoint`, and functions with custom rules."""
+    program = e.params.get("program")
+    return program if isinstance(program, Program) else None
