@@ -10,6 +10,7 @@
 #   make bench [ARGS=--quick]       side-by-side with JAX, PyTorch and NumPy (large downloads; ARGS=--help names the options;
 #                                   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets the smaller PyTorch)
 #   make growth [ARGS=--quick]      how costs grow with size, beside JAX: writes docs/growth.md and its picture (environment as for bench)
+#   make scaling [ARGS=--quick]     fdl on one thread, two, .. up to the cores: writes docs/scaling.md (environment as for bench)
 #   make lint                       ruff and mypy
 #
 # Each makes its environment when there is none. VENV=folder puts it elsewhere, PYTHON=name picks the interpreter.
@@ -31,7 +32,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 # Matplotlib writes files, never windows.
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test test-slow test-matrix fuzz bench growth lint clean
+.PHONY: demo test test-slow test-matrix fuzz bench growth scaling lint clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.ready
@@ -64,6 +65,9 @@ bench: $(BENCH_VENV)/.ready
 
 growth: $(BENCH_VENV)/.ready
 	$(BENCH_VENV)/bin/python -m benchmarks.growth $(ARGS)
+
+scaling: $(BENCH_VENV)/.ready
+	$(BENCH_VENV)/bin/python -m benchmarks.scaling $(ARGS)
 
 # The second ruff sees tracer and backends as fdl.tracer and fdl.backends (see pyproject.toml).
 lint: $(VENV)/.ready

@@ -8,4 +8,5 @@ function that builds the computation from the library's *kit* (`kits/`).  To add
     kits        each library's idioms               fresh     programs timed in processes of their own (imports, first calls)
     cases       the rows                            report, picture    the page and its picture
     growth      how costs grow with size: curves instead of rows, by the same workers (`make growth`)
+    scaling     the rows on one thread, two, .. up to the cores (`make scaling`)
 """

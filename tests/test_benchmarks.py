@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import driver, fresh, machine, picture, record, report, timing, worker
+from benchmarks import driver, fresh, machine, picture, record, report, scaling, timing, worker
 from benchmarks.cases import CASES
 from benchmarks.driver import Crew, Row
 from benchmarks.record import LIBRARIES, Absent, Bench, Case, Fresh, Work, find, matching
@@ -27,7 +27,7 @@ from benchmarks.timing import Timing, best, verdict
 # --- records --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["record", "timing", "report"])
+@pytest.mark.parametrize("module", ["record", "timing", "report", "scaling"])
 def test_docstring_examples(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"benchmarks.{module}")).failed == 0
 
@@ -366,3 +366,23 @@ def test_a_first_call_has_a_cache_of_its_own(tmp_path: Path) -> None:
         fresh.Run(Fresh("call", tiny), "torch", "benchmarks.cases", 1, False)
     with pytest.raises(driver.FailedError, match="no case is named 'nothing'"):
         fresh.Run(Fresh("call", tiny, "nothing"), "numpy", "benchmarks.cases", 1, False)
+
+
+# --- scaling --------------------------------------------------------------------------------------
+
+
+def test_a_table_of_gains() -> None:
+    one, two = Timing(4e-6, 6e-6), Timing(2e-6, 4e-6)
+    text = scaling.table([scaling.Scaled("f", {1: one, 2: two}, {1: one}), scaling.Scaled("g", {1: one}, {})], [1, 2])
+    assert text.splitlines()[2:] == [
+        "| f | 4.00 / 6.00 | 2.00 / 4.00 | 2.00 / 1.50 | – |",
+        "| g | 4.00 / 6.00 | – | – | – |",
+    ]
+
+
+def test_each_number_of_threads_is_measured_in_turn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    assert scaling.main(["--quick", "--case", "matmul 64"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| matmul 64")]
+    assert row.count(" / ") >= 3 and len(row.split("|")) == 7
+    assert scaling.main(["--case", "memory of"]) == 2

@@ -595,3 +595,11 @@ def test_result_owns_its_memory() -> None:
     y = x[1:4]
     assert isinstance(y, Array) and not np.shares_memory(np.asarray(x), np.asarray(y))
     assert fnp.asarray(2.0)[()].weak_type == fnp.asarray(2.0).weak_type
+
+
+def test_index_tuples_of_several_axes_are_not_stored() -> None:
+    x, i = np.arange(600.0).reshape(20, 30), np.random.default_rng(0).integers(-30, 30, (20, 30))
+    f = fdl.jit(lambda x, i: fnp.take_along_axis(x, i, axis=1), backend="llvm")
+    assert "alloc" not in f.lower(x, i).loops
+    np.testing.assert_array_equal(f(x, i), np.take_along_axis(x, i, axis=1))
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -586,3 +587,13 @@ def test_a_loop_over_parts_is_parallel_also_where_the_last_part_is_smaller(last:
     inner = For(j, op("min", whole, rest) if last else whole, (Store(y, (at,), Load(x, (at,))),), "vector")
     routine = Routine("parts", (x,), (), (y,), (For(i, Const(20, ir.INDEX), (inner,), "parallel"),))
     assert "call void @fdl_parallel" in "".join(emit.emit_routine(routine, {}, target.named(TARGETS[0])).texts)
+
+
+def test_indices_of_lanes_are_divided_in_32_bits() -> None:
+    x, y, i, j = buffer("x", (250, 250), "input"), buffer("y", (30, 1000), "output"), index("i"), index("j")
+    turn = Store(y, (i, j), Load(x, (op("rem", i, number(250)), op("div", op("rem", j, number(750)), number(3)))))
+    routine = Routine("tile", (x,), (), (y,), (For(i, number(30), (For(j, number(1000), (turn,), "vector"),), "parallel"),))
+    text = "".join(emit.emit_routine(routine, {}, target.named(TARGETS[0])).texts)
+    wide = [line for line in text.splitlines() if re.search(r"[su](div|rem) <\d+ x i64>", line)]
+    assert not wide
+    agrees(routine, [np.arange(250 * 250, dtype=np.float32).reshape(250, 250)])

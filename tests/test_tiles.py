@@ -9,6 +9,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,40 @@ def test_matmul_of_halves_accumulates_in_float32(name: str, dtype: DType) -> Non
     ones.inputs[1][0] = 1
     ones.want, ones.tolerance = [np.full((1, 1), 1.5)], 1e-6
     native([ones], target)
+
+
+# --- pairs of bfloat16 --------------------------------------------------------------------------------
+
+PAIRS = [name for name in RUNNABLE if targets.named(name).bf16_pairs]
+
+
+@pytest.mark.skipif(not PAIRS, reason="the CPU has no AVX512-BF16")
+def test_products_of_bfloat16_take_pairs_where_the_machine_does() -> None:
+    target = targets.named(PAIRS[0])
+    case = matmul_case(np.random.default_rng(4), 40, 50, 65, BF16)
+    plain = replace(target, features="")
+    for of, is_there in ((target, True), (plain, False)):
+        function = tile_function(case.call(), of)
+        assert function is not None
+        assert any("micro_pairs" in symbol for symbol in function.parts) == is_there
+    assert native([case], plain) == [True]
+
+
+@pytest.mark.parametrize("small, large", [(1e-39, 1e38), (3e-20, 1e-19), (1e-30, 1e-9), (1e-38, 1.0), (0.0, 1e-39), (1e-36, 1e30)])
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_products_of_bfloat16_flush_nothing(name: str, small: float, large: float) -> None:
+    """Signs alternate and magnitudes are powers of two, so that sums are exact."""
+    rng = np.random.default_rng(5)
+    cases = []
+    for layout in LAYOUTS:
+        case = matmul_case(rng, 20, 35, 17, BF16, layout)
+        for array, size in zip(case.inputs, (small, large), strict=True):
+            power = 2.0 ** np.floor(np.log2(size)) if size else 0.0
+            array[...] = (power * rng.choice([-1.0, 1.0, 0.0], array.shape)).astype(BF16)
+        a, b = (x.astype(np.float64) for x in case.inputs)
+        case.want, case.tolerance = [(a @ b).astype(np.float32).astype(BF16)], 0.0
+        cases.append(case)
+    assert all(native(cases, targets.named(name)))
 
 
 def packed_case(rng: np.random.Generator, m: int, n: int, k: int, dtype: DType, layout: str, accumulate: bool) -> Case:

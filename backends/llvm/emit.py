@@ -11,6 +11,7 @@ threads.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fdl.backends.loops import cost, ir
+from fdl.backends.loops.build import ranges_in
 from fdl.tracer.records import dataclass
 
 from . import flow, inline, nests, outline, vectorise
@@ -88,10 +90,11 @@ class _Driver:
         self.symbol = re.sub(r"[^A-Za-z0-9_.]", "_", routine.name) or "routine"
         arguments = (*routine.inputs, *routine.consts, *routine.outputs)
         self.fences = Fences(self.module, len(routine.sites), routine.notes) if fenced else None
-        self.outliner = Outliner(self.module, arguments, offsets, tiles, self.symbol, self.fences)
+        ranges = functools.cache(lambda: ranges_in(body))
+        self.outliner = Outliner(self.module, arguments, offsets, tiles, ranges, self.symbol, self.fences)
         self.code = Code(self.module)
         self.offsets = offsets
-        self.state = State(self.code, "%frame", "null", offsets, tiles)
+        self.state = State(self.code, "%frame", "null", offsets, tiles, ranges)
         self.state.fenced = None if self.fences is None else self.fences.function(self.code, "%frame")
         self.scratch_bytes = 0
         self.context_words = 0

@@ -9,10 +9,11 @@ not, so that equal work on other buffers, such as the next of many equal layers,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 
 from fdl.backends.loops import ir
+from fdl.backends.loops.build import Interval
 from fdl.tracer.records import dataclass
 
 from . import flow, nests, scalars
@@ -126,10 +127,12 @@ class Outliner:
         arguments: tuple[ir.Buffer, ...],
         offsets: dict[str, int],
         tiles: dict[int, TileFunction],
+        ranges: Callable[[], Mapping[ir.Var, Interval]],
         prefix: str,
         fences: Fences | None,
     ) -> None:
         self.module = module
+        self.ranges = ranges
         self.fences = fences
         self.tiles = tiles
         self.slots = {b.name: i for i, b in enumerate(arguments)}
@@ -154,7 +157,7 @@ class Outliner:
         reads = tuple(found.free)
         local = tuple(b for b in found.outer_buffers if b.name not in self.slots and b.name not in self.offsets)
         code = Code(self.module)
-        s = State(code, "%frame", "%scratch", self.offsets, self.tiles)
+        s = State(code, "%frame", "%scratch", self.offsets, self.tiles, self.ranges)
         s.fenced = None if self.fences is None else self.fences.function(code, s.frame)
         code.do("%frame = load ptr, ptr %ctx, align 8")
         table = self._bind(s, [b for b in found.outer_buffers if b.name in self.slots or b.name in self.offsets])

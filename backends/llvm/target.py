@@ -70,6 +70,11 @@ class Target:
         return self.name != "sse2"
 
     @property
+    def bf16_pairs(self) -> bool:
+        """Whether there is an instruction that adds the product of two pairs of bfloat16 to a float32 (AVX512-BF16)."""
+        return self.name == "avx512" and "+avx512bf16" in self.features.split(",")
+
+    @property
     def registers(self) -> int:
         """The number of vector registers."""
         return 32 if self.name in ("avx512", "neon") else 16

@@ -10,13 +10,14 @@ vector, 0 a broadcast, anything else a gather or scatter.  *Varying*: a vector r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import NamedTuple
 
 import numpy as np
 
 from fdl.backends.loops import ir
+from fdl.backends.loops.build import Interval, bounds
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 from fdl.tracer.records import dataclass
@@ -69,6 +70,8 @@ class State:
     offsets: dict[str, int]
     tiles: dict[int, TileFunction]
     """The functions of the routine's tile calls, by the statement's id."""
+    ranges: Callable[[], Mapping[ir.Var, Interval]]
+    """What is known of the routine's index variables."""
     env: dict[str, Reg] = field(default_factory=dict)
     pointers: dict[str, str] = field(default_factory=dict)
     vector: Vector | None = None
@@ -180,12 +183,40 @@ def _operation(s: State, node: ir.Op, args: list[Reg]) -> Reg:
         lanes_mask = _compare_lanes(s, name, args)
         if lanes_mask is not None:
             return Reg(lanes_mask, s.vector.lanes)
+    if node.dtype == INDEX and operand == INDEX and name in _NARROW and all(_is_small(s, v) for v in (node, *node.args)):
+        return Reg(_narrow(s, name, args), s.vector.lanes)
     wide = [widen(s, a, v.dtype) for a, v in zip(args, node.args, strict=True)]
     return Reg(scalars.operation(s.code, name, wide, operand, node.dtype, s.vector.lanes), s.vector.lanes)
 
 
 _BOUNDS = {"lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge", "eq": "eq", "ne": "ne"}
 _MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+
+
+_NARROW = frozenset({"add", "sub", "mul", "div", "rem", "min", "max"})
+
+
+def _is_small(s: State, v: ir.Value) -> bool:
+    low, high = bounds(v, s.ranges())
+    return low >= 0 and high < 1 << 31
+
+
+def _narrow(s: State, name: str, args: list[Reg]) -> str:
+    """Arithmetic of indices that differ from lane to lane, in 32 bits: 64-bit lanes are divided one by one, and multiplied slowly."""
+    assert s.vector is not None
+    code, lanes = s.code, s.vector.lanes
+    small, wide = vec("i32", lanes), vec("i64", lanes)
+
+    def narrowed(a: Reg) -> str:
+        if a.lanes > 1:
+            return code.pure(f"trunc {wide} {a.text} to {small}", a.text)
+        constant = literal_value(a.text)
+        start = str(constant) if constant is not None else code.pure(f"trunc i64 {a.text} to i32", a.text)
+        base = code.splat("i32", start, lanes)
+        return code.pure(f"add {small} {base}, {iota('i32', lanes, a.step)}", base) if a.step else base
+
+    result = scalars.operation(code, name, [narrowed(a) for a in args], dtypes.int32, dtypes.int32, lanes)
+    return code.pure(f"zext {small} {result} to {wide}", result)
 
 
 def _compare_lanes(s: State, name: str, args: list[Reg]) -> str | None:

@@ -73,8 +73,10 @@ def _forwarded(block: Block, known: _Known, same: dict[Var, Value]) -> Block:
                 index = tuple(_read(i, known, same) for i in stmt.index)
                 value = _read(stmt.value, known, same)
                 result.append(Store(stmt.buffer, index, value))
-                # A store elsewhere in the buffer may be to the same element.
-                known[stmt.buffer.name] = {_key(stmt.buffer, index): value} if isinstance(value, (Var, Const)) else {}
+                key = _key(stmt.buffer, index)
+                # A store elsewhere in the buffer may be to the same element, but for one a constant distance away.
+                apart = {k: v for k, v in known.get(stmt.buffer.name, {}).items() if k[1] == key[1] and k[2] != key[2]}
+                known[stmt.buffer.name] = apart | ({key: value} if isinstance(value, (Var, Const)) else {})
             case For():
                 carries = [(c, _read(c.init, known, same)) for c in stmt.carries]
                 changed = writes(stmt.body)

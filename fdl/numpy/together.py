@@ -15,6 +15,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from fdl._slots import LARGE
 from fdl.tracer import dtypes
 from fdl.tracer.array import Array
 from fdl.tracer.ir import Program, Type, type_of
@@ -23,9 +24,6 @@ from fdl.tracer.trace import bind, is_evaluating, record
 from fdl.tracer.transforms.call import jit_p
 
 from .promote import broadcast_operands, broadcast_shapes
-
-LARGE = 1 << 17
-"""Elements of an operand from which on a kernel pays: see `fdl._slots`."""
 
 
 def applied(name: str, function: Callable[..., Any], operands: list[Any]) -> Any:

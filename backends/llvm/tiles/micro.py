@@ -19,6 +19,7 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.text import Code
@@ -46,6 +47,8 @@ class Simd:
     fma: bool
     masked: bool
     rows: dict[int, int]
+    pairs: bool = False
+    """Whether an element of A and B is a pair of bfloat16, and a product the sum of theirs: sums are float32 all the same."""
 
     @property
     def vector(self) -> str:
@@ -82,6 +85,11 @@ def simd(dtype: DType, target: Target) -> Simd | None:
     lanes = target.vector_bytes // dtype.itemsize
     key = f"{SHORT[dtype]}_{target.name}"
     return Simd(key, element, dtype.itemsize, lanes, target.fma, target.name == "avx512", rows)
+
+
+def paired(s: Simd) -> Simd:
+    """The same tiling for pairs of bfloat16; of targets that have the instruction."""
+    return replace(s, key=f"pairs_{s.key}", pairs=True)
 
 
 # --- vector helpers ---------------------------------------------------------------------------------
@@ -124,6 +132,11 @@ def store(code: Code, s: Simd, value: str, address: str, mask: str | None = None
 
 def multiply_add(code: Code, s: Simd, a: str, b: str, c: str) -> str:
     """a * b + c, fused where the target has it."""
+    if s.pairs:
+        halves, name = f"<{2 * s.lanes} x bfloat>", "llvm.x86.avx512bf16.dpbf16ps.512"
+        a, b = (code.let(f"bitcast {s.vector} {x} to {halves}") for x in (a, b))
+        code.declare(f"{s.vector} @{name}({s.vector}, {halves}, {halves})")
+        return code.let(f"call {s.vector} @{name}({s.vector} {c}, {halves} {a}, {halves} {b})")
     if not s.fma:
         return code.let(f"fadd {s.vector} {code.let(f'fmul {s.vector} {a}, {b}')}, {c}")
     code.declare(f"{s.vector} @llvm.fma.{s.intrinsic}({s.vector}, {s.vector}, {s.vector})")
