@@ -37,6 +37,11 @@ def test_methods_are_numpys() -> None:
             np.testing.assert_allclose(np.asarray(a), b, rtol=1e-6)
     assert x.ptp(0).tolist() == pytest.approx(np.ptp(X, 0)) and fnp.asarray([1.0, 3.0]).searchsorted(2.0).item() == 1
     assert x.real is not None and x.imag.tolist() == [[0.0] * 3] * 2 and fnp.asarray([1 + 2j]).imag.tolist() == [2.0]
+    numbers = np.array([1, 0, 2])
+    assert fnp.asarray(numbers).choose([X[0], X[1], 7.0]).tolist() == numbers.choose([X[0], X[1], 7.0]).tolist()
+    assert x.compress([False, True], axis=0).tolist() == X.compress([False, True], axis=0).tolist()
+    assert x.compress([0, 1, 0, 1]).tolist() == X.compress([0, 1, 0, 1]).tolist()
+    assert x.tobytes() == X.tobytes() and x.tobytes("F") == X.tobytes("F")
     assert x.flat[4].item() == X.flat[4] and [float(v) for v in x.flat] == X.ravel().tolist()
     assert (x.reshape(-1).shape, x.reshape((6,)).shape, x.reshape(3, 2, order="F").tolist()) == (
         (6,),
@@ -68,9 +73,10 @@ def test_methods_in_a_traced_function() -> None:
 
 
 def test_every_method_of_jax_arrays_that_makes_sense_here() -> None:
-    names = """T all any argmax argmin argpartition argsort astype at clip conj conjugate copy cumprod cumsum device diagonal dot dtype
-    flatten imag item itemsize mT max mean min nbytes ndim nonzero prod ptp ravel real repeat reshape round searchsorted shape size sort
-    squeeze std sum swapaxes take to_device tolist trace transpose var view weak_type block_until_ready is_deleted""".split()
+    names = """T all any argmax argmin argpartition argsort astype at choose clip compress conj conjugate copy cumprod
+    cumsum device diagonal dot dtype flatten imag item itemsize mT max mean min nbytes ndim nonzero prod ptp ravel real repeat
+    reshape round searchsorted shape size sort squeeze std sum swapaxes take to_device tobytes tolist trace transpose var view
+    weak_type block_until_ready is_deleted""".split()
     x = fnp.ones((2, 2))
     assert [n for n in names if not hasattr(x, n)] == []
     for name in names:

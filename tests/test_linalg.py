@@ -247,6 +247,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: L.cross(np.ones(2), np.ones(2)), ShapeError, "3 elements"),
     (lambda: L.outer(np.eye(2), np.ones(2)), ShapeError, "expected vectors"),
     (lambda: L.matrix_power(np.ones((2, 3)), 2), ShapeError, r"expected \(\.\.\., n, n\)"),
+    (lambda: L.matrix_power(np.eye(2), 1.5), DTypeError, "n must be an int, got 1.5"),  # type: ignore[arg-type]
     (lambda: L.cond(np.ones((0, 2))), ShapeError, "empty matrix"),
     (lambda: factor.lu_solve(np.eye(2), np.eye(2), np.zeros(3, np.int32), np.eye(2)), ShapeError, r"permutation \(3,\)"),
     (lambda: fdl.grad(lambda x: schur.schur(x)[0].sum())(fnp.eye(2, dtype=np.float64)), MissingRuleError, "schur"),

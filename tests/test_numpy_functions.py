@@ -256,7 +256,21 @@ def test_keys_and_progressions(reference: None) -> None:
     starts, stops = np.array([1.0, -2.0]), np.array([4.0, -32.0])
     for axis in (0, 1, -1):
         same(fnp.geomspace(starts, stops, 3, axis=axis), np.geomspace(starts, stops, 3, axis=axis), 1e-14)
+    complexes = np.array([1 + 0j, 2j]), np.array([1j, -16.0])
+    same(fnp.geomspace(*complexes, 5), np.geomspace(*complexes, 5), 1e-14)
+    with np.errstate(invalid="ignore"):  # between numbers of two signs there is no progression
+        same(fnp.geomspace(starts, -stops, 3)[1], np.full(2, np.nan))
     assert [fnp.isscalar(v) for v in (1, 2.5, fnp.ones(()), np.float32(1), fnp.ones(1), [1], "a")] == [True] * 4 + [False] * 3
+
+
+@pytest.mark.parametrize("name", ["linspace", "logspace", "geomspace"])
+def test_ranges_are_computed_in_the_dtype_that_is_asked_for(name: str, reference: None) -> None:
+    for ends in ((1, 2), (np.array([1, 3], np.int32), np.array(2.0, np.float32)), (np.float32(1), np.array([2, 4], np.int8))):
+        want = getattr(np, name)(*(np.asarray(end, np.float64) for end in ends), 7)
+        same(getattr(fnp, name)(*ends, 7, dtype="float64"), want, 1e-14)
+    assert fnp.linspace(0, 1, 4, retstep=True, dtype="float64")[1].item() == 1 / 3
+    same(fnp.logspace(0, 5, 6, dtype=int), np.array([1, 10, 100, 1000, 10000, 100000], "i4"))
+    assert fnp.logspace(0, 1, 2, base=np.float64(3)).dtype == np.float64
 
 
 def test_nan_to_num(reference: None) -> None:
@@ -494,12 +508,54 @@ def test_whole_numbers_are_rounded_as_numpy_does() -> None:
     assert fnp.trim_zeros(5).dtype == np.int32
 
 
+def test_rounding_to_decimals_rounds_once(reference: None) -> None:
+    # 10 times 2.453125 is no bfloat16, and 1.5e5 no float16.
+    assert fnp.round(fnp.asarray(2.453125, "bfloat16"), 1) == fnp.asarray(2.5, "bfloat16")
+    same(fnp.round(np.float16([1.5, 2.25]), 5), np.float16([1.5, 2.25]))
+    z = np.array([complex(np.inf, 0.127), complex(1.256, -np.inf), complex(-1.555, np.nan)])
+    same(fnp.round(z, 2), np.round(z, 2), 1e-15)
+
+
+def test_exp2_of_infinite_complex_numbers(reference: None) -> None:
+    z = np.array([complex(np.inf, 0), complex(-np.inf, 1), complex(3, -2)])
+    same(fnp.exp2(z), np.exp2(z), 1e-14)
+
+
+def test_floats_become_integers_eagerly_as_in_programs() -> None:
+    for value in (1e20, -1e20, np.nan, -1.5, np.inf):
+        for dtype in ("int8", "uint8", "int32", "int64", "uint64"):
+            want = fnp.full(2, fnp.asarray(value, "float64"), dtype).tolist()
+            assert fnp.full(2, value, dtype).tolist() == want == fnp.full(2, np.float64(value), dtype).tolist()
+            assert fdl.jit(fnp.full, static_argnums=(0, 2))(2, np.float64(value), dtype).tolist() == want
+            assert fnp.asarray(value, dtype).item() == want[0] == fnp.zeros(2, dtype).at[0].set(value)[0].item()
+    assert fnp.full(1, 1e20, "int32").item() == 2**31 - 1 and fnp.full(1, np.nan, "int32").item() == 0
+
+
+def test_extrema_from_an_initial_value_keep_their_dtype() -> None:
+    same(fnp.max(np.array([True, False]), initial=False), np.array(True))
+    same(fnp.max(np.array([3, 1]), initial=-np.inf), np.array(3))
+    same(fnp.min(np.zeros((2, 0), np.int32), axis=1, initial=np.inf), np.full(2, 2**31 - 1, np.int32))
+    same(fdl.jit(lambda x: fnp.max(x, initial=2.5))(np.float32([1, 2])), np.array(2.5, np.float32))
+    with pytest.raises(OverflowError, match="max: initial: the Python integer -1 does not fit in uint8"):
+        fnp.max(np.uint8([1]), initial=-1)
+
+
+def test_running_sums_of_bools(reference: None) -> None:
+    x = np.array([[0, 1, 0], [1, 1, 0]], np.int32)
+    for name in ("cumsum", "cumprod"):
+        for axis in (0, 1, None):
+            same(getattr(fnp, name)(x, axis, dtype=bool), getattr(np, name)(x != 0, axis, dtype=bool))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: fnp.sum(np.ones(3), axis=1.0), r"sum: expected the axis as an integer, got 1.0."),
         (lambda: fnp.argmax(np.ones((3, 2)), axis=(0, 1)), r"argmax: expected the axis as an integer, got \(0, 1\)."),
         (lambda: fnp.cumsum(np.ones((3, 2)), axis=[0]), r"cumsum: expected the axis as an integer, got \[0\]."),
+        (lambda: fnp.round(np.ones(3), 1.5), r"round: decimals must be an int, got 1.5."),
+        (lambda: fnp.split(np.ones(4), 2.0), r"array_split: expected a number of sections, or a sequence of indices, got 2.0."),
+        (lambda: fnp.array_split(np.ones(4), [0.5]), r"array_split: an index must be an int, got 0.5."),
         (lambda: fnp.geomspace(1, 0, 4), r"geomspace: a geometric progression has no 0: got start 1, stop 0."),
     ],
 )

@@ -60,6 +60,12 @@ def test_pads_wider_than_the_array(n: int, low: int, high: int, mode: str, kind:
     same(fnp.pad(x, (low, high), mode, **options), np.pad(x, (low, high), mode, **options), 1e-9, 1e-9)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("mode", ["mean", "median", "linear_ramp"])
+def test_margins_of_bools_are_whether_the_value_is_not_zero(mode: str) -> None:
+    x = np.array([[True, False, False], [True, True, False]])
+    assert fnp.pad(x, ((1, 2), (2, 1)), mode).tolist() == np.pad(x, ((1, 2), (2, 1)), mode).tolist()
+
+
 def test_pad_by_a_function_and_errors() -> None:
     def fill(v: Any, width: tuple[int, int], axis: int, options: dict[str, Any]) -> Any:
         v[: width[0]] = options.get("by", 10) + axis

@@ -279,6 +279,20 @@ def test_errors() -> None:
         assert "test_samplers.py" in str(caught.value)
 
 
+def test_complex_numbers() -> None:
+    """The first figures are JAX 0.10.2's, for the same key."""
+    key = random.key(7)
+    z = np.asarray(random.normal(key, (2,), "complex128"))
+    np.testing.assert_allclose(z, [0.24862191 - 0.36817454j, -0.81614277 - 0.22538821j], atol=2e-8)
+    q = np.asarray(random.orthogonal(key, 2, (), "complex128"))
+    np.testing.assert_allclose(q, [[0.36779709 - 0.54465645j, -0.73735073 + 0.15616838j],
+                                   [-0.04831036 + 0.75215741j, -0.48598657 + 0.44242784j]], atol=2e-8)  # fmt: skip
+    many = np.asarray(fdl.jit(lambda k: random.normal(k, (100_000,), "complex64"))(key))
+    assert np.mean(np.abs(many) ** 2) == pytest.approx(1, abs=0.015) and abs(np.mean(many**2)) < 0.015
+    rows = np.asarray(random.orthogonal(key, 2, (4,), "complex64", m=3))
+    np.testing.assert_allclose(rows @ rows.conj().swapaxes(1, 2), np.broadcast_to(np.eye(2), (4, 2, 2)), atol=1e-6)
+
+
 def test_rademacher_has_no_bools() -> None:
     with pytest.raises(
         TypeError, match=r"random.rademacher: bool has no -1. Use random.bernoulli, or an integer dtype.\n  at .*test_samplers"

@@ -136,6 +136,7 @@ def test_cosine_transforms(name: str, norm: str | None, type: int) -> None:
     several, theirs = getattr(fs.fft, name + "n"), getattr(scipy.fft, name + "n")
     close(several(x, type, None, None, norm), theirs(x, type, None, None, norm))
     close(several(x, type, (4, 7), (0, 2), norm), theirs(x, type, (4, 7), (0, 2), norm))
+    close(several(x, type, (4, 7), None, norm), theirs(x, type, (4, 7), None, norm))  # the last two axes
     check_grads(lambda x: several(x, type, norm=norm), (x[0],), order=1)
 
 

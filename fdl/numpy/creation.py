@@ -212,8 +212,7 @@ def linspace(
     """
     check_device("linspace", device)
     num = as_shape("linspace", num)[0]
-    first, last = promote_operands("linspace", start, stop, inexact=True)
-    wanted = dtypes.of(dtype) if dtype is not None else type_of(first).dtype
+    first, last, wanted = _ends("linspace", start, stop, dtype)
     count = num - 1 if endpoint else num
     if all(isinstance(v, (int, float, complex, np.generic)) for v in (start, stop)):  # in float64, whatever the result's dtype
         with np.errstate(all="ignore"):  # an infinite end
@@ -234,6 +233,17 @@ def linspace(
     return (out, step) if retstep else out
 
 
+def _ends(name: str, start: Any, stop: Any, dtype: Any) -> tuple[Any, Any, dtypes.DType]:
+    """The ends of a range, in an inexact dtype no narrower than a `dtype` of the result that is inexact too, and that of the result."""
+    first, last = promote_operands(name, start, stop, inexact=True)
+    own = type_of(first)
+    if dtype is None:
+        return first, last, own.dtype
+    wanted = dtypes.of(dtype)
+    wide = dtypes.promote((own.dtype, own.weak), (wanted, False))[0] if dtypes.is_inexact(wanted) else own.dtype
+    return *(to_dtype(as_operand(x), wide) for x in (start, stop)), wanted
+
+
 def _moved(axis: int, rank: int) -> tuple[int, ...]:
     """The permutation that takes axis 0 to `axis`."""
     order = list(range(1, rank))
@@ -245,28 +255,35 @@ def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Any:
     """`num` values evenly spaced on a logarithmic scale, from base**start to base**stop."""
-    points = linspace(start, stop, num, endpoint, axis=axis)
+    first, last, wanted = _ends("logspace", start, stop, dtype)
+    if all(isinstance(v, (int, float, complex, np.generic)) for v in (start, stop, base)):  # in float64, as `linspace`
+        if dtype is None:
+            wanted = type_of(promote_operands("logspace", base, first, inexact=True)[0]).dtype
+        with np.errstate(all="ignore"):
+            return asarray(np.logspace(start, stop, as_shape("logspace", num)[0], endpoint, base), wanted)
+    points = linspace(first, last, num, endpoint, axis=axis)
     out = e.pow(*promote_operands("logspace", base, points, inexact=True))
-    return out if dtype is None else to_dtype(out, dtypes.of(dtype))
+    return out if dtype is None else to_dtype(out, wanted)
 
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """`num` values in a geometric progression from `start` to `stop`, which are not 0 and have one sign.
+    """`num` values in a geometric progression from `start` to `stop`, which are not 0 and have one sign; complex ones, any.
+
+    NaN where real arrays have ends of two signs.
 
     Example:
         >>> geomspace(1, 8, 4).tolist()
         [1.0, 2.0, 4.0, 8.0]
     """
-    first, last = promote_operands("geomspace", start, stop, inexact=True)
-    wanted = type_of(first).dtype if dtype is None else dtypes.of(dtype)
+    first, last, wanted = _ends("geomspace", start, stop, dtype)
     if all(isinstance(v, (int, float, complex, np.generic)) for v in (start, stop)):
         if 0 in (start, stop):
             raise ValueError(
                 f"geomspace: a geometric progression has no 0: got start {start!r}, stop {stop!r}.{at(user_source())}"
             )
         return asarray(np.geomspace(start, stop, as_shape("geomspace", num)[0], endpoint), wanted)
-    points = linspace(e.log(e.abs(first)), e.log(e.abs(last)), num, endpoint, axis=axis)
     sign = e.sign(first)
+    points = linspace(e.log(e.abs(first)), e.log(divide(last, sign)), num, endpoint, axis=axis)
     rank = type_of(points).ndim
     if type_of(sign).ndim:
         sign = s.reshape(sign, tuple(np.insert(type_of(sign).shape, canonical_axis("geomspace", axis, rank), 1).tolist()))

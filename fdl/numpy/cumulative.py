@@ -27,7 +27,11 @@ def _cumulative(name: str, function: Callable[..., Any], x: Any, axis: int | Non
     x = summable(as_operand(x), dtype)
     if axis is None:
         x, axis = s.reshape(x, (type_of(x).size,)), 0
-    return function(x, canonical_axis(name, axis, type_of(x).ndim))
+    axis = canonical_axis(name, axis, type_of(x).ndim)
+    if type_of(x).dtype == dtypes.bool_:  # dtype="bool" was asked for: whether any so far, or all, are true
+        running = r.cummax if function is r.cumsum else r.cummin
+        return e.convert(running(e.convert(x, dtypes.uint8), axis), dtypes.bool_)
+    return function(x, axis)
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Any:

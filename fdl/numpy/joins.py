@@ -18,7 +18,7 @@ from fdl.tracer.ops import shape as s
 from .creation import as_shape
 from .promote import as_operand, asarray, canonical_axes, canonical_axis, promote_operands, to_dtype
 from .shapes import atleast_1d, atleast_2d, atleast_3d, expand_dims, ravel
-from .static import known
+from .static import known, need_int
 
 # --- joining --------------------------------------------------------------------------------------
 
@@ -115,7 +115,14 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         size, larger = divmod(n, int(indices_or_sections))
         cuts = [size * i + min(i, larger) for i in range(1, indices_or_sections)]
     else:
-        cuts = [min(max(c.__index__() + n * (c < 0), 0), n) for c in indices_or_sections]
+        try:
+            given = list(indices_or_sections)
+        except TypeError:
+            raise ShapeError(
+                f"array_split: expected a number of sections, or a sequence of indices, got {indices_or_sections!r}.{at(user_source())}"
+            ) from None
+        places = [need_int("array_split", "an index", c) for c in given]
+        cuts = [min(max(c + n * (c < 0), 0), n) for c in places]
     edges = [0, *cuts, n]
     return [asarray(s.slice_axis(ary, axis, a, max(a, b))) for a, b in itertools.pairwise(edges)]
 

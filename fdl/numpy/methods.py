@@ -69,6 +69,16 @@ def _transpose(self: Any, *axes: Any) -> Any:
     return shapes.transpose(self, axes or None)
 
 
+def _compress(self: Any, condition: Any, axis: int | None = None, out: None = None, **options: Any) -> Any:
+    """The slices of this array along `axis` where `condition` is true: see `fdl.numpy.compress`."""
+    return searching.compress(condition, self, axis, out=out, **options)
+
+
+def _tobytes(self: Any, order: Any = "C") -> bytes:
+    """The bytes of the elements, row-major; column-major for order "F"."""
+    return np.asarray(self).tobytes(order)
+
+
 def _iter(self: Any) -> Iterator[Any]:
     if not self.shape:
         raise TypeError(f"iteration over a 0-d array of type {self.type.strong()}: it has no axes.{at(user_source())}")
@@ -181,13 +191,14 @@ _MEMBERS: dict[str, Any] = {
     "real": property(complexes.real), "imag": property(complexes.imag), "to_device": _to_device,
     "all": reductions.all, "any": reductions.any, "argmax": reductions.argmax, "argmin": reductions.argmin, "argsort": sorting.argsort,
     "argpartition": orderstats.argpartition, "partition": orderstats.partition,
-    "astype": _astype, "clip": ufuncs.clip, "conj": complexes.conj, "conjugate": complexes.conj, "copy": creation.copy,
+    "astype": _astype, "choose": searching.choose, "clip": ufuncs.clip, "compress": _compress,
+    "conj": complexes.conj, "conjugate": complexes.conj, "copy": creation.copy,
     "cumprod": cumulative.cumprod, "cumsum": cumulative.cumsum, "diagonal": products.diagonal, "dot": products.dot,
     "flatten": shapes.ravel, "max": reductions.max, "mean": reductions.mean, "min": reductions.min, "nonzero": searching.nonzero,
     "prod": reductions.prod, "ptp": reductions.ptp, "ravel": shapes.ravel, "repeat": joins.repeat, "reshape": _reshape,
     "round": ufuncs.round, "searchsorted": searching.searchsorted, "sort": sorting.sort, "squeeze": shapes.squeeze,
-    "std": reductions.std, "sum": reductions.sum, "swapaxes": shapes.swapaxes, "take": indexing.take, "trace": products.trace,
-    "transpose": _transpose, "var": reductions.var, "view": bits.view,
+    "std": reductions.std, "sum": reductions.sum, "swapaxes": shapes.swapaxes, "take": indexing.take, "tobytes": _tobytes,
+    "trace": products.trace, "transpose": _transpose, "var": reductions.var, "view": bits.view,
 }  # fmt: skip
 
 

@@ -201,7 +201,9 @@ def _pick_rows(rows: Any, k: Any, last: Any, lead: tuple[int, ...], n: int) -> A
 def _between(below: Any, above: Any, weight: Any) -> Any:
     """below + weight (above - below), computed from the nearer end; an end that is hit is given though the other be infinite."""
     zero, one = scalar(below, 0), scalar(below, 1)
-    distance = e.select(e.eq(below, above), zero, e.sub(above, below))
+    # Between equal infinities there is no difference; between equal numbers it is 0, but has a derivative.
+    endless = e.logical_and(e.eq(below, above), e.logical_not(e.is_finite(below)))
+    distance = e.select(endless, zero, e.sub(above, below))
     near = e.add(below, e.mul(distance, weight))
     far = e.sub(above, e.mul(distance, e.sub(one, weight)))
     y = e.select(e.ge(weight, scalar(weight, 0.5)), far, near)

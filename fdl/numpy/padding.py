@@ -236,7 +236,7 @@ def _ramp(x: Any, axis: int, low: int, high: int, ends: tuple[Any, Any]) -> Any:
         shape = type_of(edge).shape
         end = broadcast_to(to_dtype(ends[side], work), shape)
         ramp = add(end, multiply(s.broadcast(np.asarray(share, work), shape, (axis,)), subtract(edge, end)))
-        ramp = e.floor(ramp) if work != t.dtype else ramp
+        ramp = e.floor(ramp) if dtypes.is_int(t.dtype) else ramp  # a bool is whether the value is not 0, as in a conversion
         ramp = to_dtype(ramp, t.dtype)
         parts = [ramp, *parts] if side == 0 else [*parts, ramp]
     return s.concatenate(parts, axis)
@@ -257,7 +257,7 @@ def _statistic(x: Any, axis: int, low: int, high: int, mode: str, length: Any, n
 
     def margin(part: Any, width: int) -> Any:
         value = _STATISTICS[mode](part, axis=axis, keepdims=True)
-        if mode in ("mean", "median") and not dtypes.is_inexact(t.dtype):
+        if mode in ("mean", "median") and dtypes.is_int(t.dtype):
             value = rint(value)
         return _repeat(to_dtype(value, t.dtype), axis, width)
 

@@ -13,6 +13,7 @@ from fdl.tracer.errors import AxisError, ConcretizationError, DTypeError, ShapeE
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
 from fdl.tracer.ops import shape as s
+from fdl.tracer.scalars import SCALARS
 from fdl.tracer.trace import Narrowed, Tracer, check_array, narrow
 
 
@@ -130,6 +131,9 @@ def to_dtype(x: Any, dtype: dtypes.DType, weak: bool = False) -> Any:
         if isinstance(x, int) and dtype.kind in "iu" and not isinstance(x, bool):
             whole = np.asarray(x % (1 << dtypes.bits(dtype)), f"u{dtype.itemsize}").view(dtype)  # integers wrap
             return Array(whole, True) if weak else whole
+        if dtypes.is_float(scalar[0]) and dtypes.is_int(dtype):
+            value = SCALARS["convert"].impl(np.asarray(x), dtype=dtype)  # saturates, as it does in a program
+            return Array(value, True) if weak else value
         with np.errstate(all="ignore"):
             value = np.asarray(x).astype(dtype)
         return Array(value, True) if weak else value

@@ -29,6 +29,8 @@ from .promote import (
     broadcast_to,
     canonical_axes,
     canonical_axis,
+    check_conversion,
+    check_range,
     like,
     no_out,
     promote_operands,
@@ -150,7 +152,12 @@ def _extremum(name: str, x: Any, axis: Any, keepdims: bool, initial: Any, where:
         y = _reduce(lambda v, over: _lexicographic(v, over, low), x, axes, keepdims)
     else:
         y = _reduce(r.reduce_min if low else r.reduce_max, x, axes, keepdims)
-    return y if initial is None else (u.minimum if low else u.maximum)(y, initial)
+    if initial is None:
+        return y
+    check_range(f"{name}: initial", initial, dtype)
+    start = asarray(initial)
+    check_conversion(f"{name}: initial", type_of(start).dtype, dtype)
+    return (u.minimum if low else u.maximum)(y, to_dtype(start, dtype))
 
 
 def _lexicographic(z: Any, axes: tuple[int, ...], low: bool) -> Any:

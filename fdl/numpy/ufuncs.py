@@ -18,7 +18,8 @@ from fdl.tracer.ir import type_of
 from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
 
-from .promote import as_operand, asarray, like, no_out, promote_operands
+from .promote import as_operand, asarray, like, no_out, promote_operands, to_dtype
+from .static import need_int
 from .together import applied
 
 
@@ -293,12 +294,17 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Any:
         ([0.0, 2.0, -2.0], [1200, 1200])
     """
     no_out("round", out)
-    decimals = decimals.__index__()
+    decimals = need_int("round", "decimals", decimals)
     (a,) = promote_operands("round", a)
     if not dtypes.is_inexact(type_of(a).dtype):
         return asarray(a) if decimals >= 0 else _round_int(a, 10**-decimals)
     if decimals == 0:
         return rint(a)
+    t = type_of(a)
+    if dtypes.is_complex(t.dtype):
+        return c.complex(round(c.real(a), decimals), round(c.imag(a), decimals))
+    if t.dtype.itemsize == 2:  # 100 times a float16 or bfloat16 is rounded itself
+        return to_dtype(round(to_dtype(a, dtypes.float32), decimals), t.dtype, t.weak)
     scale = 10.0 ** builtins.abs(decimals)
     if decimals > 0:
         return divide(rint(multiply(a, scale)), scale)

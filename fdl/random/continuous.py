@@ -12,6 +12,7 @@ from fdl.numpy.reductions import sum as sum_of
 from fdl.tracer import dtypes
 from fdl.tracer.errors import at, user_source
 from fdl.tracer.ir import type_of
+from fdl.tracer.ops import complex as c
 from fdl.tracer.ops import elementwise as e
 
 from .keys import pair
@@ -29,6 +30,8 @@ def normal(key: Any, shape: Any = (), dtype: Any = np.float32) -> Any:
     Within 4 units in the last place of JAX's numbers, in every float dtype: erf_inv is computed by the same formulas, in which rounding
     u² costs digits where |u| is near 1 (a factor of 1 + 1e-5 in float32). `scipy.special.erfinv` has no such loss.
 
+    Of a complex dtype, the parts are independent, with variance 1/2 each, so that the mean of |z|² is 1.
+
     Source: M. Giles, "Approximating the erfinv function" (GPU Computing Gems, Jade Edition, 2010).
 
     Example:
@@ -36,6 +39,11 @@ def normal(key: Any, shape: Any = (), dtype: Any = np.float32) -> Any:
         >>> normal(fdl.random.key(0), (3,)).dtype
         dtype('float32')
     """
+    if dtype is not None and dtypes.is_complex(dtypes.of(dtype)):
+        part = dtypes.real_of(dtypes.of(dtype))
+        root = np.asarray(np.sqrt(2), part)
+        re, im = (e.div(normal(k, shape, part), root) for k in pair(key))
+        return c.complex(re, im)
     wanted = float_dtype(dtype, "normal")
     low = np.nextafter(np.asarray(-1, wanted), np.asarray(0, wanted))
     u = uniform(key, shape, wanted, low, _one(wanted))

@@ -62,10 +62,13 @@ def multivariate_normal(key: Any, mean: Any, cov: Any, shape: Any = None, dtype:
 def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | None = None) -> Any:
     """Matrices with orthonormal rows or columns, uniform by Haar's measure: `(*shape, n, m)`, with `m` = `n` by default.
 
+    Of a complex dtype, they are unitary.
+
     Source: F. Mezzadri, "How to generate random matrices from the classical compact groups" (Notices of the AMS 54, 2007): the QR
     factor of a normal matrix, with the signs of R's diagonal.
     """
-    wanted = float_dtype(dtype, "orthogonal")
+    unitary = dtype is not None and dtypes.is_complex(dtypes.of(dtype))
+    wanted = dtypes.of(dtype) if unitary else float_dtype(dtype, "orthogonal")
     shape = as_shape("random.orthogonal", shape)
     m = whole_number("random.orthogonal: m", n if m is None else m)
     n = whole_number("random.orthogonal: n", n)

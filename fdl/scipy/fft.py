@@ -120,7 +120,7 @@ def _plan(name: str, x: Any, s: Sequence[int] | None, axes: Sequence[int] | None
     ndim = type_of(x).ndim
     if axes is None and s is not None:
         axes = range(ndim - len(s), ndim)
-    where = list(canonical_axes(name, axes, ndim))
+    where = list(canonical_axes(name, None if axes is None else tuple(axes), ndim))
     sizes: list[int | None] = [None] * len(where) if s is None else list(s)
     if len(sizes) != len(where):
         raise ShapeError(f"{name}: {len(sizes)} sizes for {len(where)} axes.{at(user_source())}")

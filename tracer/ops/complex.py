@@ -160,7 +160,10 @@ def exp2(x: Any) -> Any:
     """2 to the power `x`, elementwise: of a complex `x`, the exponential of x log 2."""
     if not dtypes.is_complex(type_of(x).dtype):
         return e.exp2(x)
-    return e.exp(e.mul(x, e.scalar_like(np.log(2.0), x)))
+    # Part by part: a product of complex numbers would make a NaN of an infinite part times the scale's imaginary 0.
+    re, im = real(x), imag(x)
+    scale = e.scalar_like(np.log(2.0), re)
+    return e.exp(complex(e.mul(re, scale), e.mul(im, scale)))
 
 
 __all__ = ["complex", "complex_p", "conj", "conj_of", "conj_p", "exp2", "imag", "imag_p", "real", "real_of", "real_p"]

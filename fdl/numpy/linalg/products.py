@@ -13,6 +13,7 @@ from ..products import tensordot as tensordot
 from ..products import vecdot as vecdot
 from ..promote import asarray
 from ..shapes import matrix_transpose as matrix_transpose
+from ..static import need_int
 from .operands import identity_like
 from .solving import inv
 
@@ -67,7 +68,7 @@ def matrix_power(a: Any, n: int) -> Any:
     a = _matrix("matrix_power", a)
     if type_of(a).shape[-1] != type_of(a).shape[-2]:
         raise ShapeError(f"matrix_power: the operand has shape {type_of(a).shape}, expected (..., n, n).{at(user_source())}")
-    count = n.__index__()
+    count = need_int("matrix_power", "n", n)
     if count < 0:
         a, count = inv(a), -count
     if count == 0:
