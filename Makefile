@@ -44,7 +44,8 @@ test: $(VENV)/.ready
 test-slow: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
-# Every run is made, whatever the others say; the last lines tell which failed.
+# Every run is made, whatever the others say; the last lines tell which failed. Objects do not depend on the number of threads: the
+# runs on 2 and 4 threads take those that the run on 1 has compiled.
 test-matrix: $(VENV)/.ready
 	@failed=; \
 	run() { \
@@ -52,9 +53,11 @@ test-matrix: $(VENV)/.ready
 	    env "$$@" $(VENV)/bin/python -m pytest -q -n $(JOBS) -m "not slow" $(ARGS) || failed="$$failed\n$$*"; \
 	}; \
 	run FDL_DEBUG_MEMORY=1; \
+	objects=$$(mktemp -d); \
 	for target in $$($(VENV)/bin/python -c 'from fdl.backends.llvm.target import runnable; print(*runnable())'); do \
-	    for threads in 1 2 4; do run FDL_TARGET=$$target FDL_NUM_THREADS=$$threads; done; \
+	    for threads in 1 2 4; do run FDL_TARGET=$$target FDL_NUM_THREADS=$$threads FDL_TESTS_CACHE=$$objects; done; \
 	done; \
+	rm -rf $$objects; \
 	test -z "$$failed" || { printf "failed with:$$failed\n"; exit 1; }
 
 fuzz: $(VENV)/.ready

@@ -14,8 +14,9 @@ from hypothesis.internal.conjecture import providers
 import fdl  # noqa: F401 (it says where the primitives are)
 from fdl.tracer.primitive import declare_all
 
-# What a test compiles is compiled by it: objects from an earlier run would hide what is broken. Processes inherit it.
-os.environ["FDL_CACHE_DIR"] = ""
+# What a test compiles is compiled by it: objects from an earlier run would hide what is broken. Processes inherit it. Where the same
+# code is tested again on another number of threads, which objects do not depend on, FDL_TESTS_CACHE names a folder for them.
+os.environ["FDL_CACHE_DIR"] = os.environ.get("FDL_TESTS_CACHE", "")
 
 # Examples are derived from the test alone, and none are remembered: a run depends on nothing but the code. No deadline
 # and no complaint about slow generation, since machines and their load differ.
