@@ -176,3 +176,24 @@ def test_what_may_fail_fails_as_without() -> None:
 def test_random_programs_with_all_that_may_be_abreast(first: int) -> None:
     for seed in range(first, first + 4):
         check_case(seeded(seed))
+
+
+def test_joining_is_linear_in_the_length_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def never(nests: Any, nest: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    monkeypatch.setattr(subject._Joining, "pays", staticmethod(never))
+    monkeypatch.setattr(subject, "LEAST", 0.0)
+
+    def questions(n: int) -> int:
+        nonlocal asked
+        asked = 0
+        lowered(lambda *xs: [fnp.sort(x) for x in xs], *[np.arange(10.0 + k) for k in range(n)])
+        return asked
+
+    assert 0 < questions(200) < 4 * questions(100)
+

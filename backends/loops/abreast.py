@@ -19,6 +19,7 @@ May be imported by: the pipeline.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
@@ -38,6 +39,8 @@ TASKS, TASK = 64, 3.0 * cost.CYCLES_PER_US
 """The most tasks of one nest, and the cycles from which on they need not be larger."""
 NESTS = 8
 """The most nests in a loop: a task finds its nest by as many comparisons."""
+NEAR = 64
+"""The most loops that a nest is offered to, so that joining is linear in the length of the program."""
 
 
 def abreast(routine: Routine, over: Mapping[str, str]) -> Routine:
@@ -82,20 +85,40 @@ class _Item:
     fixed: bool
     """Whether it may fail or calls back: such statements stay in order."""
 
-    def follows(self, other: _Item) -> bool:
-        """Whether this may not run before `other` has ended."""
-        return bool(
-            self.uses & other.binds
-            or self.reads & other.writes
-            or self.writes & (other.reads | other.writes)
-            or (self.fixed and other.fixed)
-        )
-
     def absorb(self, other: _Item) -> None:
         self.nests += other.nests
         self.reads |= other.reads
         self.writes |= other.writes
         self.uses |= other.uses
+
+
+@dataclass(slots=True)
+class _Order:
+    """Where in a block each variable is bound, and each buffer was read and written last."""
+
+    bound: dict[Var, int] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    fixed: int = -1
+
+    def add(self, item: _Item, at: int) -> None:
+        """Notes that `item` stands at a place; no item is moved later."""
+        self.bound.update(dict.fromkeys(item.binds, at))
+        for names, last in ((item.reads, self.read), (item.writes, self.written)):
+            for name in names:
+                last[name] = max(last.get(name, -1), at)
+        if item.fixed:
+            self.fixed = at
+
+    def after(self, item: _Item) -> int:
+        """The first place at which `item` may stand, after all that it has to follow."""
+        last = [
+            *(self.bound.get(v, -1) for v in item.uses),
+            *(self.written.get(name, -1) for name in item.reads),
+            *(max(self.written.get(name, -1), self.read.get(name, -1)) for name in item.writes),
+            self.fixed if item.fixed else -1,
+        ]
+        return max(last) + 1
 
 
 @dataclass(slots=True)
@@ -107,14 +130,22 @@ class _Joining:
 
     def block(self, block: Sequence[Stmt]) -> Block:
         items: list[_Item] = []
+        order = _Order()
+        places: list[int] = []  # of the items that have nests, and room for more
         for stmt in block:
             item = self.item(self.inside(stmt))
-            if item.nests:
-                beside = self.place(items, item)
-                if beside is not None:
-                    beside.absorb(item)
-                    continue
-            items.append(item)
+            first = order.after(item)
+            near = itertools.takewhile(lambda k, first=first: k >= first, itertools.islice(reversed(places), NEAR))
+            at = next((k for k in near if item.nests and self.pays(items[k].nests, item.nests[0])), len(items))
+            if at == len(items):
+                items.append(item)
+                if item.nests:
+                    places.append(at)
+            else:
+                items[at].absorb(item)
+                if len(items[at].nests) == NESTS:
+                    places.remove(at)
+            order.add(item, at)
         return tuple(self.joined(item.nests) if len(item.nests) > 1 else item.stmt for item in items)
 
     def inside(self, stmt: Stmt) -> Stmt:
@@ -157,19 +188,8 @@ class _Joining:
         run = next((r for r in range(least, extent) if extent % r == 0), extent)
         return _Nest(stmt, extent // run, run, cycles) if run < extent else None
 
-    def place(self, items: list[_Item], item: _Item) -> _Item | None:
-        """The last nests that `item` may stand beside."""
-        for other in reversed(items):
-            if item.follows(other):
-                return None
-            if other.nests and self.pays(other.nests, item.nests[0]):
-                return other
-        return None
-
     @staticmethod
     def pays(nests: list[_Nest], nest: _Nest) -> bool:
-        if len(nests) == NESTS:
-            return False
         parallel = any(n.tasks > 1 for n in (*nests, nest))
         return parallel or len(nests) > 1 or min(nests[0].cycles, nest.cycles) >= ALONE
 
