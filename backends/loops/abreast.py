@@ -19,7 +19,7 @@ May be imported by: the pipeline.
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 
@@ -134,9 +134,8 @@ class _Joining:
         places: list[int] = []  # of the items that have nests, and room for more
         for stmt in block:
             item = self.item(self.inside(stmt))
-            first = order.after(item)
-            near = itertools.takewhile(lambda k, first=first: k >= first, itertools.islice(reversed(places), NEAR))
-            at = next((k for k in near if item.nests and self.pays(items[k].nests, item.nests[0])), len(items))
+            near = places[bisect_left(places, order.after(item)) :][-NEAR:] if item.nests else []
+            at = next((k for k in reversed(near) if self.pays(items[k].nests, item.nests[0])), len(items))
             if at == len(items):
                 items.append(item)
                 if item.nests:
