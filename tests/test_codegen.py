@@ -107,7 +107,8 @@ def test_a_long_program_is_in_parts_that_are_linked() -> None:
     whole = "".join(emitted.texts)
     for symbol in {line.split("(")[0] for line in whole.splitlines() if line.startswith("define hidden void @")}:
         assert whole.count(symbol + "(") == 1, symbol
-    assert len(NativeExecutable(program).compiled.module.objects) == len(emitted.texts)
+    with fdl.config.using(debug_memory=False):  # fences make the text longer
+        assert len(NativeExecutable(program).compiled.module.objects) == len(emitted.texts)
     with fdl.config.using(backend="reference"):
         expected = fdl.jit(lambda x: _long(x))(x)
     for y, z in zip(fdl.jit(_long)(x), expected, strict=True):
