@@ -88,7 +88,7 @@ def _is_thin(wa: Window, wb: Window, contract: tuple[Sequence[int], Sequence[int
         len(depth) == 1
         and wa.buffer.dtype.kind == "f"
         and wa.buffer.dtype.itemsize >= 4
-        and (depth[0].first, depth[0].second > 1) == (1, True)
+        and depth[0].first == 1 < depth[0].second
         and depth[0].size >= THIN_DEPTH
         and 1 < n <= THIN
         and m >= ROWS
