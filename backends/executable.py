@@ -26,6 +26,7 @@ from fdl.tracer.passes.complex import real_program
 from fdl.tracer.passes.simplify import simplify
 from fdl.tracer.primitive import Primitive
 
+from . import collector
 from .llvm import callpath, locks, pool, runtime
 from .llvm.fences import RED
 from .llvm.guards import Guard
@@ -76,7 +77,7 @@ class NativeExecutable:
         self._flat: Any = None
 
     def _compile(self) -> Compiled:
-        routine, plan, reuse = self._planned
+        routine, plan, reuse = self._make()  # and not kept: few programs are ever shown
         placed = apart(plan, RED) if self.guarded else plan
         module = module_of(routine, placed.offsets, self.target, guarded=self.guarded)
         return Compiled(module, routine.sites, reuse.over, _is_long(routine), len(callback_equations(self._simplified)))
@@ -85,9 +86,12 @@ class NativeExecutable:
     def _simplified(self) -> Program:
         return real_program(simplify(self.program))
 
+    def _make(self) -> tuple[Routine, Plan, Reuse]:
+        return reusing(self._simplified, self.donated, types=(self.program.in_types, self.program.out_types))
+
     @functools.cached_property
     def _planned(self) -> tuple[Routine, Plan, Reuse]:
-        return reusing(self._simplified, self.donated, types=(self.program.in_types, self.program.out_types))
+        return self._make()
 
     @property
     def routine(self) -> Routine:
@@ -179,7 +183,7 @@ def compile_program(program: Program, backend: str = "llvm", donated: Sequence[i
     """The executable of a program on a backend, "llvm", "reference" or what `modes.variant` names; `donated` inputs may be overwritten."""
     if backend == "reference":
         return ReferenceExecutable(program)
-    with locks.COMPILING:
+    with locks.COMPILING, collector.paused():
         return NativeExecutable(program, donated=donated, guarded=backend == GUARDED)
 
 

@@ -28,7 +28,7 @@ LAYERS = {
         {"passes"},
     ],
     "fdl.backends": [
-        {"reference", "lapack", "cache", "modes"},
+        {"reference", "lapack", "cache", "collector", "modes"},
         {"loops"},
         {"llvm", "cuda"},
         {"stored"},

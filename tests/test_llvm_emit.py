@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fdl.backends.llvm import emit, run, runtime, target
+from fdl.backends.llvm import emit, outline, run, runtime, target
 from fdl.backends.loops import ir
+from fdl.backends.loops.build import Names, names_in, renewed
 from fdl.backends.loops.interpret import run as interpret
 from fdl.backends.loops.ir import Buffer, Carry, Check, Const, For, If, Let, Load, Op, Routine, Store, Var
 from fdl.tracer import dtypes
@@ -597,3 +598,115 @@ def test_indices_of_lanes_are_divided_in_32_bits() -> None:
     wide = [line for line in text.splitlines() if re.search(r"[su](div|rem) <\d+ x i64>", line)]
     assert not wide
     agrees(routine, [np.arange(250 * 250, dtype=np.float32).reshape(250, 250)])
+
+
+# --- many kernels ---------------------------------------------------------------------------------
+
+
+def stages(count: int, body: Any) -> Routine:
+    """`count` nests in a row, each from the buffer before to the next one: `body(k, from, to)` gives their statements."""
+    x, y = buffer("x", (40,), "input"), buffer("y", (40,), "output")
+    between = [buffer(f"b{k}", (40,), "arena") for k in range(count - 1)]
+    chain = [x, *between, y]
+    nests = [s for k in range(count) for s in body(k, chain[k], chain[k + 1])]
+    return Routine("stages", (x,), (), (y,), (*(ir.Alloc(b) for b in between), *nests))
+
+
+def stepwise(k: int, source: Buffer, into: Buffer) -> list[ir.Stmt]:
+    """One of six kinds of nests."""
+    match k % 6:
+        case 0:
+            value = op("mul", Load(source, (U,)), real(0.5))
+        case 1:
+            value = op("mul", Load(source, (U,)), real(-0.5))
+        case 2:
+            value = op("add", Load(source, (U,)), Load(source, (op("sub", number(39), U),)))
+        case 3:
+            value = op("add", Load(source, (U,)), Load(source, (op("sub", number(39), op("rem", U, number(40))),)))
+        case 4:  # with a buffer too large for the stack
+            large = buffer(f"large{k}", (2000,), "local")
+            fill = loop(V, 2000, [Store(large, (V,), op("add", Load(source, (op("rem", V, number(40)),)), real(1.0)))], "vector")
+            take = loop(U, 40, [Store(into, (U,), Load(large, (op("mul", U, number(49)),)))])
+            return [If(op("lt", number(4), number(5)), (ir.Alloc(large), fill, take))]
+        case _:  # with threads
+            total, result = Var("s", F32), Var("r", F32)
+            turn = op("rem", op("add", U, op("rem", V, number(7))), number(40))
+            carry = Carry(total, real(0.0), op("add", total, op("floor", Load(source, (turn,)))), result)
+            mean = op("floor", op("div", result, real(256.0)))
+            return [loop(U, 40, [loop(V, 250, [], "serial", [carry]), Store(into, (U,), mean)], "parallel")]
+    return [loop(U, 40, [Store(into, (U,), value)], "vector")]
+
+
+def kernels_in(routine: Routine) -> int:
+    text = "".join(emit.emit_routine(routine, arena(routine), target.named(TARGETS[0])).texts)
+    return len(re.findall(r"^define .*\.k\d+\(", text, re.MULTILINE))
+
+
+def renamed_stepwise(k: int, source: Buffer, into: Buffer) -> list[ir.Stmt]:
+    """As `stepwise`, where each nest has variables of its own."""
+    block = tuple(stepwise(k, source, into))
+    return list(renewed(block, Names(names_in(block) | {f"v{k}"})))
+
+
+def test_many_kernels_are_rows_of_a_table() -> None:
+    routine = stages(60, stepwise)
+    text = "".join(emit.emit_routine(routine, arena(routine), target.named(TARGETS[0])).texts)
+    assert "call void @fdl_steps(" in text
+    assert re.search(r"@stages\.k\d+, ptr @stages\.t\d+, i64 [1-9]\d*, i64 0", text)  # with scratch
+    assert re.search(r"@stages\.k\d+, ptr @stages\.t\d+, i64 \d+, i64 40", text)  # with threads
+    assert text.count("call void @stages.k") == 0
+    agrees(routine, [integers(40)])
+
+
+def test_equal_nests_are_one_kernel() -> None:
+    """However many, and whatever their buffers and variables are called; the first reads an input, and the last writes an output."""
+    assert kernels_in(stages(60, stepwise)) == kernels_in(stages(120, stepwise)) == 6 + 2
+    assert kernels_in(stages(60, renamed_stepwise)) == 6 + 2
+    agrees(stages(60, renamed_stepwise), [integers(40)])
+
+
+def test_the_form_of_statements() -> None:
+    """Names don't count, anything else does: constants that are equal as numbers are not equal as values."""
+    x, y, z = buffer("x", (8,), "input"), buffer("y", (8,), "output"), buffer("z", (8,), "input")
+
+    def form(*value: ir.Value, into: Buffer = y, var: Var = U) -> list[Any]:
+        return outline.names([loop(var, 8, [Store(into, (var,), v) for v in value])]).form
+
+    assert form(Load(x, (U,))) == form(Load(z, (V,)), var=V)
+    assert form(Load(x, (U,)), Load(x, (U,))) != form(Load(x, (U,)), Load(z, (U,)))
+    assert form(Load(x, (U,))) != form(Load(x, (U,)), into=x)
+    constants = [real(0.0), real(-0.0), Const(0, dtypes.float32), Const(False, BOOL), Const(0, I32), real(1.0), Const(True, BOOL)]
+    forms = [form(c) for c in constants]
+    assert all(a != b for i, a in enumerate(forms) for b in forms[:i])
+    assert form(real(float("nan"))) == form(real(float("nan")))
+
+
+@pytest.mark.parametrize("bad", [3, 41, 57])
+def test_a_failure_among_many_kernels(bad: int) -> None:
+    """What stands before the failed check has run, and nothing after it does."""
+    seen: list[int] = []
+
+    def body(k: int, source: Buffer, into: Buffer) -> list[ir.Stmt]:
+        if k % 19 == 2:
+            call = ir.Callback(k, (), (ir.Ref(into, number(0), (number(40),), (1,)),))
+            return [call]
+        fits = op("lt", U, number(7 if k == bad else 1000))
+        return [loop(U, 40, [Check(fits, k, (U,)), Store(into, (U,), op("add", Load(source, (U,)), real(1.0)))])]
+
+    routine = stages(60, body)
+    for name in TARGETS:
+        seen.clear()
+
+        def note(slot: int, pointers: int) -> None:
+            seen.append(slot)
+
+        (out,) = outputs_of(routine)
+        outcome = native(routine, name).call([integers(40)], [out], callback=note)
+        assert (outcome.status, outcome.site, outcome.values[0]) == (runtime.FAILED, bad, 7)
+        assert seen == [k for k in range(bad) if k % 19 == 2]
+
+
+def test_the_text_of_a_deep_program_grows_with_its_equations() -> None:
+    """The driver of many equal layers is a table: a layer adds a few rows to it, and no function."""
+    few, many = (emit.emit_routine(r := stages(n, stepwise), arena(r), target.named(TARGETS[0])).texts for n in (120, 480))
+    assert sum(map(len, many)) - sum(map(len, few)) < 360 * 250

@@ -33,7 +33,7 @@ from fdl.backends.loops.build import (
     linear,
     loads,
     mul,
-    names_in,
+    new_names,
     stores,
     sub,
     substitute,
@@ -124,7 +124,7 @@ def matmul(call: Call, names: Names) -> Block:
 
 def expand(routine: Routine) -> Routine:
     """`routine` with every tile kernel replaced by its definition."""
-    names = Names(names_in(routine.body))
+    names = new_names(routine)
 
     def rewrite(block: Block) -> Block:
         result: list[Stmt] = []

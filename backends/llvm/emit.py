@@ -22,10 +22,11 @@ from fdl.backends.loops import cost, ir
 from fdl.backends.loops.build import ranges_in
 from fdl.tracer.records import dataclass
 
-from . import flow, inline, nests, outline, vectorise
+from . import flow, inline, nests, outline, steps, vectorise
 from .checks import NO_ERROR
 from .fences import RED, Fences, Place, aligned, place
 from .outline import Kernel, Outliner, load_word, store_word
+from .steps import Step
 from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
 from .values import Reg, State, combine, known, uniform, value
@@ -84,7 +85,7 @@ class _Driver:
     """Writes the driver function."""
 
     def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target, fenced: bool) -> None:
-        body, tiles = inline.resolve(routine.body, target)
+        body, tiles = inline.resolve(routine, target)
         self.routine = replace(routine, body=body)
         self.module = Module(target)
         self.symbol = re.sub(r"[^A-Za-z0-9_.]", "_", routine.name) or "routine"
@@ -95,25 +96,26 @@ class _Driver:
         self.code = Code(self.module)
         self.offsets = offsets
         self.state = State(self.code, "%frame", "null", offsets, tiles, ranges)
+        self.state.slots = self.outliner.slots
         self.state.fenced = None if self.fences is None else self.fences.function(self.code, "%frame")
         self.scratch_bytes = 0
         self.context_words = 0
         self.context = self.code.name("ctx")
+        self.crowded = sum(1 for _ in ir.walk(body)) > INLINE_BUDGET
         self.inlined = 0
         self.depth = 0
         self.costs: dict[int, float] = {}
         self.uses: Counter[str] = Counter()
         self.tables: dict[str, str] = {}
         """Elements of a table → its symbol."""
+        self.runs = 0
+        self.steps: list[Step] = []
+        """Calls of kernels that are not written yet; see `_settle`."""
 
     def emit(self) -> EmittedRoutine:
         code = self.code
-        found = outline.names(self.routine.body)
-        self.uses = found.uses
+        self.uses = outline.names(self.routine.body).uses
         arena_bytes = self._place_large()
-        for b in found.outer_buffers:
-            slot = code.pure(f"getelementptr inbounds ptr, ptr %buffers, i64 {self.outliner.slots[b.name]}", "%buffers")
-            self.state.pointers[b.name] = code.pure(f"load ptr, ptr {slot}, align 8", slot)
         store_word(code, self.context, 0, "ptr", "%frame")
         store_word(code, self.context, 1, "ptr", "%buffers")
         self._block(self.routine.body)
@@ -191,6 +193,13 @@ class _Driver:
             case _:
                 return any(self._holds_driver_work(inner) for block in ir.blocks(stmt) for inner in block)
 
+    def _settle(self) -> None:
+        """Writes the calls that are due: whatever writes anything else into the driver comes here first."""
+        if self.steps:
+            self.runs += 1
+            steps.write(self.code, self.steps, self.context, f"@{self.symbol}.s{self.runs}")
+            self.steps.clear()
+
     def _block(self, stmts: tuple[ir.Stmt, ...]) -> None:
         """Statements in order; runs of small ones are gathered into one function where they are many."""
         run: list[ir.Stmt] = []
@@ -203,6 +212,8 @@ class _Driver:
                     self._flush(run)
                 continue
             self._flush(run)
+            if not parallel and not (isinstance(stmt, ir.Alloc) and self.fences is None):
+                self._settle()
             match stmt:
                 case ir.Alloc():
                     flow.allocate(self.state, stmt.buffer)
@@ -219,18 +230,18 @@ class _Driver:
                 case _:
                     raise AssertionError(stmt)
         self._flush(run)
+        self._settle()
 
     def _flush(self, run: list[ir.Stmt]) -> None:
         """Writes a run of small statements, in the driver or as kernels, and empties the list."""
         if not run:
             return
-        sizes = [sum(1 for _ in ir.walk((stmt,))) for stmt in run]
-        crowded = sum(sizes) > INLINE_BUDGET
         pieces: list[list[ir.Stmt]] = [[]]
         size = 0
-        for stmt, n in zip(run, sizes, strict=True):
-            # In a long run each nest is a kernel: the equal ones among them are one.
-            apart = crowded and n > 3
+        for stmt in run:
+            n = sum(1 for _ in ir.walk((stmt,)))
+            # In a crowded routine each nest is a kernel: the equal ones among them are one.
+            apart = self.crowded and bool(ir.blocks(stmt))
             if size and (apart or size + n > INLINE_BUDGET):
                 pieces.append([])
                 size = 0
@@ -240,10 +251,12 @@ class _Driver:
         for piece in pieces:
             stmts = tuple(piece)
             n = sum(1 for _ in ir.walk(stmts))
-            if (n > OUTLINE_STATEMENTS and self.inlined + n > INLINE_BUDGET) or self._has_big_nest(stmts):
+            crowded = self.crowded and bool(ir.blocks(stmts[0]))
+            if crowded or (n > OUTLINE_STATEMENTS and self.inlined + n > INLINE_BUDGET) or self._has_big_nest(stmts):
                 self._outlined(stmts)
             else:
                 self.inlined += n
+                self._settle()
                 nests.block(self.state, stmts)
             if any(_checks(stmt) for stmt in stmts):
                 self._test_error()
@@ -262,9 +275,9 @@ class _Driver:
 
     def _enter(self, kernel: Kernel, extra: int = 0) -> None:
         """Fills the context for a call."""
+        self._settle()
         code = self.code
-        self.context_words = max(self.context_words, kernel.words + extra)
-        self.scratch_bytes = max(self.scratch_bytes, kernel.scratch_bytes)
+        self._need(kernel, extra)
         if kernel.table:
             store_word(code, self.context, 2, "ptr", self._table(kernel.table))
         word = outline.FIRST_WORD
@@ -274,8 +287,18 @@ class _Driver:
             store_word(code, self.context, word, register_type(var.dtype), reg.text)
             word += 1
         for buffer in kernel.addresses:
-            store_word(code, self.context, word, "ptr", self.state.pointers[buffer.name])
+            store_word(code, self.context, word, "ptr", self.state.address(buffer.name))
             word += 1
+
+    def _need(self, kernel: Kernel, extra: int = 0) -> None:
+        """Makes room for a kernel's context and scratch."""
+        self.context_words = max(self.context_words, kernel.words + extra)
+        self.scratch_bytes = max(self.scratch_bytes, kernel.scratch_bytes)
+
+    def _step(self, kernel: Kernel, extent: int = 0, grain: int = 0) -> None:
+        """Notes a call of a kernel whose context is the table of its buffers alone."""
+        self._need(kernel)
+        self.steps.append(Step(kernel.symbol, self._table(kernel.table) if kernel.table else "null", kernel.scratch_bytes, extent, grain))
 
     def _table(self, offsets: tuple[int, ...]) -> str:
         """A constant array."""
@@ -288,19 +311,16 @@ class _Driver:
         for name in flow.stored_buffers(stmts):
             self.state.touch(name)
 
-    def _kernel_scratch(self, kernel: Kernel) -> str:
-        """The scratch operand of a direct call."""
-        if not kernel.scratch_bytes:
-            return "null"
-        self.module.external("fdl_scratch", "declare ptr @fdl_scratch(i64)")
-        return self.code.emit(f"call ptr @fdl_scratch(i64 {kernel.scratch_bytes})")
-
     def _outlined(self, stmts: tuple[ir.Stmt, ...]) -> None:
         found = outline.names(stmts)
         leaves = tuple(var for name, var in found.top.items() if self.uses[name] > found.uses[name])
-        kernel = self.outliner.kernel(stmts, leaves)
+        kernel = self.outliner.kernel(stmts, found, leaves)
+        if kernel.is_plain:
+            self._step(kernel)
+            self._touch(stmts)
+            return
         self._enter(kernel)
-        scratch = self._kernel_scratch(kernel)
+        scratch = steps.scratch(self.code, kernel.scratch_bytes)
         self.code.do(f"call void @{kernel.symbol}(ptr {self.context}, i64 0, i64 0, ptr {scratch})")
         first = outline.FIRST_WORD + len(kernel.reads) + len(kernel.addresses)
         for i, var in enumerate(leaves):
@@ -317,9 +337,16 @@ class _Driver:
             return
         each = max(self._cost(loop) / max(cost.extent(loop), 1), 0.01)
         least = math.ceil(CHUNK / each)
+        kernel = self.outliner.kernel((loop,), outline.names((loop,)), (), loop, carries)
+        trips = cost.extent(loop) if isinstance(loop.extent, ir.Const) else 0
+        if trips and kernel.is_plain and not carries:
+            self._step(kernel, trips, least)
+            self._touch((loop,))
+            self._after(loop)
+            return
+        self._enter(kernel, 2)
         extent = value(s, loop.extent)
         inits = [uniform(s, c.init) for c in carries]
-        kernel = self.outliner.kernel((), (), loop, carries)
         n = known(extent)
         if n is not None:
             grain = str(max(least, -(-n // PARTIALS) if carries else 1))
@@ -330,18 +357,13 @@ class _Driver:
             grain = code.intrinsic("umax", "i64", 1, share, str(least))
         else:
             grain = str(least)
-        self._enter(kernel, 2)
         rows = ""
         if carries:
             rows = code.alloca("i64", PARTIALS * len(carries), 64)
             word = outline.FIRST_WORD + len(kernel.reads) + len(kernel.addresses)
             store_word(code, self.context, word, "ptr", rows)
             store_word(code, self.context, word + 1, "i64", grain)
-        self.module.external("fdl_parallel", "declare void @fdl_parallel(ptr, ptr, ptr, i64, i64, i64)")
-        code.do(
-            f"call void @fdl_parallel(ptr %frame, ptr @{kernel.symbol}, ptr {self.context}, i64 {extent.text}, i64 {grain}, "
-            f"i64 {kernel.scratch_bytes})"
-        )
+        steps.parallel(code, kernel.symbol, self.context, extent.text, grain, kernel.scratch_bytes)
         self._touch((loop,))
         if carries:
             self._combine(loop, rows, extent.text, grain, inits)
@@ -387,6 +409,7 @@ class _Driver:
         return load_word(self.code, "%frame", index, kind)
 
     def _test_error(self) -> None:
+        self._settle()
         self._leave(self.code.emit(f"icmp ne i64 {self._word(_WORD_KEY)}, {NO_ERROR}"), _STATUS_FAILED)
 
     def _latch(self, each: float) -> _Latch:

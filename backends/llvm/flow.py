@@ -32,8 +32,6 @@ def allocate(s: State, buffer: ir.Buffer) -> None:
     """Gives a temporary its address: in the arena, on the stack, or in the thread's scratch."""
     code = s.code
     if buffer.name in s.offsets:
-        arena = code.pure(f"load ptr, ptr {s.frame}, align 8", s.frame)
-        s.pointers[buffer.name] = code.pure(f"getelementptr inbounds i8, ptr {arena}, i64 {s.offsets[buffer.name]}", arena)
         return
     if buffer.nbytes > STACK_LIMIT:
         s.pointers[buffer.name] = take_scratch(s, place(buffer, {} if s.fenced is None else s.fenced.fences.notes))
@@ -71,7 +69,7 @@ def stored_buffers(stmts: Iterable[ir.Stmt]) -> set[str]:
 
 def ref_pointer(s: State, ref: ir.Ref) -> str:
     """The address of a window's first element."""
-    pointer = s.pointers[ref.buffer.name]
+    pointer = s.address(ref.buffer.name)
     offset = uniform(s, ref.offset)
     if offset == "0":
         return pointer

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fdl.backends.loops import ir
-from fdl.backends.loops.build import Names, expanded, names_in
+from fdl.backends.loops.build import expanded, new_names
 from fdl.backends.loops.tiles import TILES
 
 from .target import Target
@@ -18,16 +18,15 @@ from .tiles import TileFunction, tile_function
 Block = tuple[ir.Stmt, ...]
 
 
-def resolve(block: Block, target: Target) -> tuple[Block, dict[int, TileFunction]]:
-    """`block` with every `Call` expanded that has no function, and the functions of the others by the statement's id.
+def resolve(routine: ir.Routine, target: Target) -> tuple[Block, dict[int, TileFunction]]:
+    """The body of `routine` with every `Call` expanded that has no function, and the functions of the others by the statement's id.
 
     Example: with no function for it, ``call transpose(y[..] <- x[..])`` becomes ``for i: for j: y[i, j] = x[i, j]``.
     """
-    calls = [s for s in ir.walk(block) if isinstance(s, ir.Call)]
-    if not calls:
-        return block, {}
+    if not any(isinstance(s, ir.Call) for s in ir.walk(routine.body)):
+        return routine.body, {}
     functions: dict[int, TileFunction] = {}
-    names = Names(names_in(block))
+    names = new_names(routine)
 
     def call(stmt: ir.Call) -> Block:
         function = tile_function(stmt, target)
@@ -39,7 +38,7 @@ def resolve(block: Block, target: Target) -> tuple[Block, dict[int, TileFunction
     def resolve_inner(stmts: Block) -> Block:
         return _mapped(stmts, call)
 
-    return resolve_inner(block), functions
+    return resolve_inner(routine.body), functions
 
 
 def _mapped(block: Block, call: Callable[[ir.Call], Block]) -> Block:

@@ -9,7 +9,7 @@ not, so that equal work on other buffers, such as the next of many equal layers,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import field
 
 from fdl.backends.loops import ir
@@ -34,9 +34,13 @@ class Names:
     bound: set[str] = field(default_factory=set)
     dtypes: dict[str, ir.Var] = field(default_factory=dict)
     buffers: dict[str, ir.Buffer] = field(default_factory=dict)
-    allocated: set[str] = field(default_factory=set)
+    allocated: dict[str, ir.Buffer] = field(default_factory=dict)
     top: dict[str, ir.Var] = field(default_factory=dict)
     """The variables bound in the statements' own block, which later statements may read."""
+    form: list[Hashable] = field(default_factory=list)
+    """What the statements are but for their names, which are numbered: equal for statements that do equal work on other operands."""
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Name of a variable or a buffer → its number, in order of first mention."""
 
     @property
     def free(self) -> list[ir.Var]:
@@ -48,54 +52,98 @@ class Names:
         """The buffers used here that are not allocated here, in order of first use."""
         return [b for name, b in self.buffers.items() if name not in self.allocated]
 
-
-def names(stmts: Iterable[ir.Stmt], extra: Iterable[ir.Value] = ()) -> Names:
-    """What `stmts` and the values `extra` mention."""
-    found = Names()
-    stmts = tuple(stmts)
-    for value in extra:
-        _scan(found, value)
-    for stmt in ir.walk(stmts):
-        for value in ir.values_of(stmt):
-            _scan(found, value)
+    def add(self, stmt: ir.Stmt) -> None:
+        """Counts a statement in."""
+        form = self.form
+        form.append(type(stmt))
         match stmt:
             case ir.Let():
-                found.bound.add(stmt.var.name)
+                self._bind(stmt.var)
             case ir.Store():
-                found.buffers.setdefault(stmt.buffer.name, stmt.buffer)
+                self._buffer(stmt.buffer)
             case ir.For():
-                found.bound |= {stmt.var.name, *(c.var.name for c in stmt.carries), *(c.result.name for c in stmt.carries)}
+                form += (stmt.kind, ir.is_step(stmt), len(stmt.carries))
+                self._bind(stmt.var)
+                for c in stmt.carries:
+                    form.append(c.combine)
+                    self._bind(c.var)
+                    self._bind(c.result)
             case ir.Alloc():
-                found.allocated.add(stmt.buffer.name)
+                self.allocated[stmt.buffer.name] = stmt.buffer
+                form += (self._number(stmt.buffer.name), stmt.buffer.dtype.num, stmt.buffer.shape)
+            case ir.Check():
+                form += (stmt.site, len(stmt.values))
             case ir.Call() | ir.Callback():
+                form += (stmt.kernel, stmt.attrs, len(stmt.scalars)) if isinstance(stmt, ir.Call) else (stmt.slot,)
+                form += (len(stmt.outputs), len(stmt.inputs))
                 for ref in (*stmt.outputs, *stmt.inputs):
-                    found.buffers.setdefault(ref.buffer.name, ref.buffer)
+                    form.append(ref.strides)
+                    self._buffer(ref.buffer)
             case _:
                 pass
+        for value in ir.values_of(stmt):
+            self.scan(value)
+        for block in ir.blocks(stmt):
+            form.append(len(block))
+            for inner in block:
+                self.add(inner)
+
+    def scan(self, value: ir.Value) -> None:
+        """Counts a value in."""
+        form = self.form
+        if type(value) is ir.Const:
+            form += (repr(value.value), value.dtype.num)
+            return
+        if type(value) is ir.Var:
+            self._use(value)
+            return
+        seen: dict[int, int] = {}
+        stack = [value]
+        while stack:
+            node = stack.pop()
+            before = seen.get(id(node))
+            if before is not None:
+                form += ("again", before)
+                continue
+            seen[id(node)] = len(seen)
+            if type(node) is ir.Var:
+                self._use(node)
+            elif type(node) is ir.Op:
+                form += (node.name, node.dtype.num, len(node.args))
+                stack += reversed(node.args)
+            elif type(node) is ir.Load:
+                self._buffer(node.buffer)
+                stack += reversed(node.index)
+            elif type(node) is ir.Const:
+                form += (repr(node.value), node.dtype.num)
+
+    def _use(self, var: ir.Var) -> None:
+        self.uses[var.name] += 1
+        self.dtypes.setdefault(var.name, var)
+        self.form += (self._number(var.name), var.dtype.num)
+
+    def _bind(self, var: ir.Var) -> None:
+        self.bound.add(var.name)
+        self.form += (self._number(var.name), var.dtype.num)
+
+    def _buffer(self, buffer: ir.Buffer) -> None:
+        self.buffers.setdefault(buffer.name, buffer)
+        self.form += (self._number(buffer.name), buffer.dtype.num, buffer.shape)
+
+    def _number(self, name: str) -> int:
+        return self.numbers.setdefault(name, len(self.numbers))
+
+
+def names(stmts: Iterable[ir.Stmt]) -> Names:
+    """What `stmts` mention."""
+    found = Names()
     for stmt in stmts:
+        found.add(stmt)
         if isinstance(stmt, ir.Let):
             found.top[stmt.var.name] = stmt.var
         elif isinstance(stmt, ir.For):
             found.top |= {c.result.name: c.result for c in stmt.carries}
     return found
-
-
-def _scan(found: Names, value: ir.Value) -> None:
-    seen: set[int] = set()
-    stack = [value]
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if type(node) is ir.Var:
-            found.uses[node.name] += 1
-            found.dtypes.setdefault(node.name, node)
-        elif type(node) is ir.Op:
-            stack += reversed(node.args)
-        elif type(node) is ir.Load:
-            found.buffers.setdefault(node.buffer.name, node.buffer)
-            stack += reversed(node.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +164,11 @@ class Kernel:
     def words(self) -> int:
         """The length of its context."""
         return FIRST_WORD + len(self.reads) + len(self.addresses) + len(self.leaves)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its table alone tells its calls apart."""
+        return self.words == FIRST_WORD
 
 
 class Outliner:
@@ -140,27 +193,61 @@ class Outliner:
         self.prefix = prefix
         self._written: dict[str, str] = {}
         """Text of a kernel → its symbol."""
+        self._known: dict[Hashable, tuple[str, int]] = {}
+        """What a kernel's text follows from → its symbol, and the bytes of its scratch."""
 
     def kernel(
         self,
         stmts: tuple[ir.Stmt, ...],
+        found: Names,
         leaves: tuple[ir.Var, ...] = (),
         loop: ir.For | None = None,
         partials: tuple[ir.Carry, ...] = (),
     ) -> Kernel:
-        """A kernel that runs `stmts`; with `loop`, it runs that loop's body for begin <= loop.var < end instead.
+        """A kernel that runs `stmts`, whose names are `found`; with `loop`, which they are then, it runs that loop's body for
+        begin <= loop.var < end instead.
 
         With `partials` (carries of `loop`), the range's partial results go into a row of words of its own: two further words
         of the context hold the address of the first row, and the number of iterations that each row stands for.
         """
-        found = names((loop,) if loop is not None else stmts)
         reads = tuple(found.free)
-        local = tuple(b for b in found.outer_buffers if b.name not in self.slots and b.name not in self.offsets)
+        outer = found.outer_buffers
+        bound = [b for b in outer if b.name in self.slots or b.name in self.offsets]
+        local = tuple(b for b in outer if b.name not in self.slots and b.name not in self.offsets)
+        table = tuple(8 * self.slots[b.name] if b.name in self.slots else self.offsets[b.name] for b in bound)
+        key = None if self.fences is not None else self._key(found, leaves, loop is not None, len(partials))
+        written = None if key is None else self._known.get(key)
+        if written is None:
+            written = self._write(stmts, bound, reads, local, leaves, loop, partials)
+            if key is not None:
+                self._known[key] = written
+        symbol, scratch_bytes = written
+        return Kernel(symbol, table, reads, local, leaves, scratch_bytes)
+
+    def _key(self, found: Names, leaves: tuple[ir.Var, ...], ranged: bool, partials: int) -> Hashable:
+        """What a kernel's text follows from."""
+        homes = tuple(0 if b.name in self.slots else 1 if b.name in self.offsets else 2 for b in found.outer_buffers)
+        inner = tuple(self.offsets.get(name) for name in found.allocated)
+        known = tuple(self.ranges().get(var) for var in found.free)
+        left = tuple(found.numbers[var.name] for var in leaves)
+        return tuple(found.form), homes, inner, known, left, ranged, partials
+
+    def _write(
+        self,
+        stmts: tuple[ir.Stmt, ...],
+        bound: list[ir.Buffer],
+        reads: tuple[ir.Var, ...],
+        local: tuple[ir.Buffer, ...],
+        leaves: tuple[ir.Var, ...],
+        loop: ir.For | None,
+        partials: tuple[ir.Carry, ...],
+    ) -> tuple[str, int]:
+        """The symbol of a kernel and the bytes of its scratch; its text is added to the module where it is new."""
         code = Code(self.module)
         s = State(code, "%frame", "%scratch", self.offsets, self.tiles, self.ranges)
         s.fenced = None if self.fences is None else self.fences.function(code, s.frame)
         code.do("%frame = load ptr, ptr %ctx, align 8")
-        table = self._bind(s, [b for b in found.outer_buffers if b.name in self.slots or b.name in self.offsets])
+        self._bind(s, bound)
         for i, var in enumerate(reads):
             s.env[var.name] = Reg(load_word(code, "%ctx", FIRST_WORD + i, register_type(var.dtype)))
         for i, b in enumerate(local):
@@ -180,13 +267,13 @@ class Outliner:
         if symbol is None:
             symbol = self._written[text] = f"{self.prefix}.k{len(self._written) + 1}"
             self.module.functions[f"void @{symbol}(ptr, i64, i64, ptr)"] = f"void @{symbol}{text}"
-        return Kernel(symbol, table, reads, local, leaves, s.scratch_bytes)
+        return symbol, s.scratch_bytes
 
-    def _bind(self, s: State, buffers: list[ir.Buffer]) -> tuple[int, ...]:
-        """Finds the addresses of arguments and arena buffers at the kernel's entry, by the table that is returned."""
+    def _bind(self, s: State, buffers: list[ir.Buffer]) -> None:
+        """Finds the addresses of arguments and arena buffers at the kernel's entry, by its table."""
         if not buffers:
-            return ()
-        code, found = s.code, []
+            return
+        code = s.code
         table = load_word(code, "%ctx", 2, "ptr")
         for i, b in enumerate(buffers):
             offset = load_word(code, table, i, "i64")
@@ -195,12 +282,9 @@ class Outliner:
                 array = code.pure(f"load ptr, ptr {array}, align 8", array)
                 slot = code.emit(f"getelementptr inbounds i8, ptr {array}, i64 {offset}")
                 s.pointers[b.name] = code.emit(f"load ptr, ptr {slot}, align 8")
-                found.append(8 * self.slots[b.name])
             else:
                 arena = code.pure(f"load ptr, ptr {s.frame}, align 8", s.frame)
                 s.pointers[b.name] = code.emit(f"getelementptr inbounds i8, ptr {arena}, i64 {offset}")
-                found.append(self.offsets[b.name])
-        return tuple(found)
 
     def _range(self, s: State, loop: ir.For, partials: tuple[ir.Carry, ...], word: int) -> None:
         """The body for begin <= variable < end, which is never empty."""

@@ -73,7 +73,10 @@ class State:
     ranges: Callable[[], Mapping[ir.Var, Interval]]
     """What is known of the routine's index variables."""
     env: dict[str, Reg] = field(default_factory=dict)
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Argument → its place in the array `%buffers`, in the function that is given the array."""
     pointers: dict[str, str] = field(default_factory=dict)
+    """The addresses that are at hand; see `address`."""
     vector: Vector | None = None
     iteration: list[tuple[str, str]] = field(default_factory=list)
     """(variable, extent) of the loops around, outermost first: they number a check's iterations."""
@@ -84,6 +87,18 @@ class State:
     statements: int = 0
     fenced: Fenced | None = None
     """Puts canaries around local buffers, where memory is debugged."""
+
+    def address(self, buffer: str) -> str:
+        """The address of a buffer's first element: where it is an argument's or in the arena, found at its first use."""
+        found = self.pointers.get(buffer)
+        if found is not None:
+            return found
+        code, slot = self.code, self.slots.get(buffer)
+        if slot is not None:
+            where = code.pure(f"getelementptr inbounds ptr, ptr %buffers, i64 {slot}", "%buffers")
+            return code.pure(f"load ptr, ptr {where}, align 8", where)
+        arena = code.pure(f"load ptr, ptr {self.frame}, align 8", self.frame)
+        return code.pure(f"getelementptr inbounds i8, ptr {arena}, i64 {self.offsets[buffer]}", arena)
 
     def touch(self, buffer: str) -> None:
         """Notes that `buffer` has been written: earlier loads are out of date."""
@@ -323,7 +338,7 @@ def place(s: State, buffer: ir.Buffer, index: Sequence[Reg]) -> Place:
     """
     code = s.code
     element = memory_type(buffer.dtype)
-    pointer = s.pointers[buffer.name]
+    pointer = s.address(buffer.name)
     step = constant = 0
     terms: list[str] = []
     vectors: list[tuple[str, int]] = []
@@ -376,7 +391,7 @@ def _scattered(s: State, buffer: ir.Buffer, terms: list[str], constant: int, ste
     start = base or (str(constant) if constant else "")
     if start:
         total = plus(total, code.splat(integer_type, start, lanes))
-    pointer = s.pointers[buffer.name]
+    pointer = s.address(buffer.name)
     return code.pure(f"getelementptr {memory_type(buffer.dtype)}, ptr {pointer}, {kind} {total}", pointer, total)
 
 

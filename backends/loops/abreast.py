@@ -26,7 +26,7 @@ from dataclasses import field, replace
 from fdl.tracer.records import dataclass
 
 from . import cost
-from .build import Block, Names, bound, free, names_in, reads, substitute_in, writes
+from .build import Block, Names, bound, free, new_names, reads, substitute_in, writes
 from .ir import INDEX, Alloc, Call, Const, For, If, Routine, Stmt, Value, Var, While, is_observable, walk
 from .schedule import is_driver
 from .values import add, mul, op, sub
@@ -45,7 +45,7 @@ NEAR = 64
 
 def abreast(routine: Routine, over: Mapping[str, str]) -> Routine:
     """The routine with small independent nests joined; `over` says which outputs stand where inputs do, by name."""
-    names = Names(names_in(routine.body) | {b.name for b in (*routine.inputs, *routine.consts, *routine.outputs)})
+    names = new_names(routine)
     joining = _Joining(names, dict(routine.notes), over)
     body = joining.block(routine.body)
     return replace(routine, body=body, notes=joining.notes)

@@ -25,6 +25,7 @@ from .ir import (
     Load,
     Op,
     Ref,
+    Routine,
     Stmt,
     Store,
     Value,
@@ -66,16 +67,22 @@ Block: TypeAlias = tuple[Stmt, ...]
 # --- analyses -------------------------------------------------------------------------------------
 
 
-def all_values(block: Block) -> Iterator[Value]:
+def all_values(block: Block) -> list[Value]:
     """Every value in `block`, those inside other values and inner blocks included, in program order."""
+    found: list[Value] = []
     for stmt in walk(block):
         for value in values_of(stmt):
-            yield from subvalues(value)
+            kind = type(value)
+            if kind is Var or kind is Const:
+                found.append(value)
+            else:
+                found += subvalues(value)
+    return found
 
 
-def loads(block: Block) -> Iterator[Load]:
+def loads(block: Block) -> list[Load]:
     """Every `Load` in `block`, in program order."""
-    return (v for v in all_values(block) if isinstance(v, Load))
+    return [v for v in all_values(block) if type(v) is Load]
 
 
 def stores(block: Block) -> Iterator[Store]:
@@ -183,13 +190,19 @@ class Names:
 
 
 def names_in(block: Block) -> set[str]:
-    """The names of all variables and buffers in `block`."""
-    names = {v.name for v in all_values(block) if isinstance(v, Var)}
+    """The names that `block` gives: those of the variables that it binds and of the buffers that it allocates."""
+    names: set[str] = set()
     for s in walk(block):
-        names.update(v.name for v in bound(s))
         if isinstance(s, Alloc):
             names.add(s.buffer.name)
-    return names | reads(block) | writes(block)
+        else:
+            names.update(v.name for v in bound(s))
+    return names
+
+
+def new_names(routine: Routine) -> Names:
+    """A supply of names that are new in a routine."""
+    return Names(names_in(routine.body) | {b.name for b in (*routine.inputs, *routine.consts, *routine.outputs)})
 
 
 def substitute(value: Value, new: Mapping[Var, Value], buffers: Mapping[str, Buffer] | None = None) -> Value:

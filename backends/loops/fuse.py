@@ -23,7 +23,7 @@ from dataclasses import field, replace
 from fdl.tracer.records import dataclass
 
 from .access import Access, Summary, extent_of, is_independent, slab, summarise
-from .build import Names, flat, loads, names_in, ranges_in, stores, substitute_in
+from .build import Names, flat, loads, new_names, ranges_in, stores, substitute_in
 from .collapse import collapsed, split
 from .forward import cleaned
 from .ir import Alloc, Buffer, For, If, Let, Routine, Stmt, Var, While
@@ -60,7 +60,7 @@ class Decision:
 
 def fuse(routine: Routine, target: str = "cpu") -> tuple[Routine, list[Decision]]:
     """The routine with nests joined, and what was decided about each pair that was considered."""
-    names = Names(names_in(routine.body) | {b.name for b in (*routine.inputs, *routine.consts, *routine.outputs)})
+    names = new_names(routine)
     f = _Fusion(names, dict(routine.notes), target)
     body = f.driver(routine.body)
     kept = {b.name for b in routine.outputs}

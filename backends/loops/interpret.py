@@ -21,7 +21,7 @@ from fdl.tracer import dtypes
 from fdl.tracer.records import dataclass
 from fdl.tracer.scalars import SCALARS
 
-from .build import Block, Names, expanded, names_in
+from .build import Block, Names, expanded, new_names
 from .check import InvalidRoutine
 from .ir import (
     Alloc,
@@ -85,7 +85,7 @@ def run(
 
     Raises: InvalidRoutine where an index is out of bounds, or iterations that should be independent are not.
     """
-    machine = _Machine(callbacks, tiles, races, Names(names_in(routine.body)))
+    machine = _Machine(callbacks, tiles, races, new_names(routine))
     for role, buffers, arrays in (("inputs", routine.inputs, inputs), ("consts", routine.consts, consts)):
         if len(buffers) != len(arrays):
             raise ValueError(f"{routine.name}: {len(arrays)} {role} given, expected {len(buffers)}")

@@ -33,6 +33,7 @@ Invariants (held by `check`)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import Literal, TypeAlias
@@ -62,7 +63,7 @@ class Buffer:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -303,16 +304,18 @@ def blocks(stmt: Stmt) -> tuple[tuple[Stmt, ...], ...]:
             return ()
 
 
-_NESTING = (For, While, If)
+_NESTING = frozenset({For, While, If})
 
 
 def walk(block: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement of `block` and of the blocks inside it, in program order."""
-    for stmt in block:
+    todo = list(reversed(block))
+    while todo:
+        stmt = todo.pop()
         yield stmt
-        if isinstance(stmt, _NESTING):
-            for inner in blocks(stmt):
-                yield from walk(inner)
+        if type(stmt) in _NESTING:
+            for inner in reversed(blocks(stmt)):
+                todo.extend(reversed(inner))
 
 
 def values_of(stmt: Stmt) -> tuple[Value, ...]:
@@ -323,6 +326,8 @@ def values_of(stmt: Stmt) -> tuple[Value, ...]:
         case Store():
             return (*stmt.index, stmt.value)
         case For():
+            if not stmt.carries:
+                return (stmt.extent,)
             return (stmt.extent, *(v for c in stmt.carries for v in (c.init, c.next)))
         case While() | If():
             return (stmt.condition,)
@@ -335,15 +340,14 @@ def values_of(stmt: Stmt) -> tuple[Value, ...]:
             return ()
 
 
-def subvalues(value: Value) -> Iterator[Value]:
+def subvalues(value: Value) -> list[Value]:
     """`value` and every value inside it, outermost first."""
-    yield value
-    match value:
-        case Op():
-            for arg in value.args:
-                yield from subvalues(arg)
-        case Load():
-            for i in value.index:
-                yield from subvalues(i)
-        case _:
-            pass
+    found, todo = [], [value]
+    while todo:
+        v = todo.pop()
+        found.append(v)
+        if type(v) is Op:
+            todo += v.args[::-1]
+        elif type(v) is Load:
+            todo += v.index[::-1]
+    return found

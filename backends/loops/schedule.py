@@ -19,7 +19,7 @@ from dataclasses import replace
 from fdl.tracer.records import dataclass
 
 from .access import extent_of, is_independent, position
-from .build import Names, names_in, ranges_in, substitute_in
+from .build import Names, new_names, ranges_in, substitute_in
 from .collapse import collapsed, split
 from .columns import by_rows
 from .crossing import blocked
@@ -69,7 +69,7 @@ UNROLL_STATEMENTS = 40
 
 def schedule(routine: Routine, target: str = "cpu") -> Routine:
     """The routine with its loops given their kinds for a target, "cpu" or "cuda"."""
-    names = Names(names_in(routine.body) | {b.name for b in (*routine.inputs, *routine.consts, *routine.outputs)})
+    names = new_names(routine)
     s = _Scheduler(names, routine.notes, target)
     return replace(routine, body=s.block(routine.body))
 

@@ -1,0 +1,30 @@
+"""The garbage collector, held back while a program is compiled.
+
+A compiler makes objects by the hundred thousand, and hardly a cycle among them: what it drops is freed by its reference count.  The
+collector would go through all the objects of the process again and again meanwhile, which in a process with a few libraries loaded takes
+longer than compiling does.
+
+May be imported by: what compiles.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """No collection begins by itself inside. Where they are switched off already, they stay so.
+
+    The switch is the process's: of several threads, one at a time may pause (compilation has a lock).
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
