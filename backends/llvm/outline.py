@@ -55,7 +55,7 @@ class Names:
     def add(self, stmt: ir.Stmt) -> None:
         """Counts a statement in."""
         form = self.form
-        form.append(type(stmt))
+        form.append(type(stmt).__name__)
         match stmt:
             case ir.Let():
                 self._bind(stmt.var)
