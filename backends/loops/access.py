@@ -4,7 +4,7 @@ Two loops can become one when each iteration of the one touches, of every buffer
 the other touches: a *slab*.  With c the coefficient of the loop's variable v, an iteration's slab is the positions [c·v, c·v + c), or, for
 columns, the positions that are in that range modulo a period.
 
-May be imported by: fusion, scheduling and planning.
+May be imported by: lowering, fusion, scheduling and planning.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from dataclasses import field
 
 from fdl.backends.loops.build import Names, flat
 from fdl.backends.loops.ir import (
+    BOOL,
     INDEX,
     Alloc,
     Buffer,
@@ -44,6 +45,7 @@ from fdl.tracer.ir import Atom, Equation, Literal, Type, Variable
 from fdl.tracer.records import dataclass
 
 from .index import SCALAR, ZERO, At, Expression, Shape, expressions, plain, reshaped, within
+from .integers import decided, exact
 from .uses import Uses, is_alias
 
 
@@ -98,6 +100,8 @@ class Unit:
     slots: dict[int, int] = field(default_factory=dict)
     """id of a callback's parameters (which inlining keeps) → its slot."""
     ranges: dict[Var, Interval] = field(default_factory=dict)
+    forms: dict[Var, Value] = field(default_factory=dict)
+    """What narrow integers are as indices; see `integers`."""
     target: str = "cpu"
 
     def var(self, stem: str, dtype: dtypes.DType = INDEX) -> Var:
@@ -197,7 +201,7 @@ class Scope:
 
     def index_scalar(self, a: Atom) -> Value:
         """A 0-d integer atom as an int64."""
-        return Nest(self).let(convert(self.scalar(a), INDEX), "n")
+        return Nest(self).as_index(self.scalar(a))
 
     def dies(self, a: Atom) -> bool:
         """Whether nothing after the equation being lowered reads `a`."""
@@ -355,6 +359,9 @@ class Nest:
         self.depth[v] = level
         if value.dtype == INDEX:
             self.ranges[v] = bounds(value, self.ranges)
+        form = exact(value, self.unit.forms, self.ranges)
+        if form is not None and value.dtype != INDEX:
+            self.unit.forms[v] = form
         self.levels[level].append(Let(v, value))
         return v
 
@@ -380,7 +387,21 @@ class Nest:
 
     def indices(self, a: Atom, at: At) -> Value:
         """An element of an integer array as an int64."""
-        return self.let(convert(self.element(a, at), INDEX), "n")
+        return self.as_index(self.element(a, at))
+
+    def as_index(self, x: Value) -> Value:
+        """An integer as an int64; a uint64 beyond its range as the largest one."""
+        form = exact(x, self.unit.forms, self.ranges)
+        if form is not None:
+            return form
+        if x.dtype == dtypes.uint64:
+            x = self.let(op("min", x, Const(2**63 - 1, dtypes.uint64)))
+        return self.let(convert(x, INDEX), "n")
+
+    def operation(self, name: str, args: Sequence[Value], dtype: dtypes.DType) -> Value:
+        """An elementwise operation; a comparison whose result ranges tell is a constant."""
+        result = decided(name, args[0], args[-1], self.unit.forms, self.ranges)
+        return op(name, *args, dtype=dtype) if result is None else Const(result, BOOL)
 
     def _computed(self, e: Equation, at: At) -> Value:
         low = e.primitive.lowering
@@ -389,7 +410,7 @@ class Nest:
             return self.element(e.inputs[0], at)
         if isinstance(low, p.Elementwise):
             args = [self.element(x, at) for x in e.inputs]
-            return self.let(op(low.op, *args, dtype=out.dtype))
+            return self.let(self.operation(low.op, args, out.dtype))
         if e.primitive.name == "reshape":
             return self.element(e.inputs[0], at)
         index = reshaped(at, out.shape, self.ranges)

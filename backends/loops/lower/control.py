@@ -10,16 +10,21 @@ May be imported by: `lower/__init__.py`, which gives it `write_program`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Stmt, Value, While
-from fdl.backends.loops.values import add, clamp, mul, op, sub
-from fdl.tracer.ir import Atom, Equation, Program, Variable
+import numpy as np
+
+from fdl.backends.loops.access import extent_of, slab, summarise
+from fdl.backends.loops.ir import INDEX, Alloc, Call, Callback, Check, Const, For, If, Stmt, Value, Var, While, walk
+from fdl.backends.loops.values import Interval, add, clamp, convert, mul, op, sub
+from fdl.tracer import dtypes
+from fdl.tracer.ir import Atom, Equation, Literal, Program, Variable
+from fdl.tracer.records import dataclass
 
 from .context import Nest, Place, Scope
 from .index import SCALAR
 from .inline import inlined
-from .uses import analyse
+from .uses import analyse, is_numbering
 from .windowed import placed
 
 Writer = Callable[[Scope, Program, Sequence[Place]], None]
@@ -97,34 +102,88 @@ def _update_carries(inner: Scope, outputs: Sequence[Atom], places: Sequence[Plac
         inner.fill(place, a)
 
 
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A carry that is `start` in the first step, and `step` more in each one after it."""
+
+    start: int
+    step: int
+    dtype: dtypes.DType
+
+
+def without_counters(
+    body: Program, n_consts: int, n_carry: int, length: int, init: Sequence[Atom]
+) -> tuple[Program, dict[int, Counter]]:
+    """The body of a scan without the outputs of carries that count, and these carries by their number."""
+    made = {e.outputs[0]: e for e in body.equations if e.primitive.name == "add"}
+    found: dict[int, Counter] = {}
+    for k in range(n_carry):
+        v, out, first = body.inputs[n_consts + k], body.outputs[k], init[k]
+        e = made.get(out) if isinstance(out, Variable) else None
+        if e is None or v not in e.inputs or not isinstance(first, Literal) or not dtypes.is_int(v.type.dtype) or v.type.ndim:
+            continue
+        others = [a for a in e.inputs if a is not v]
+        if len(others) != 1 or not isinstance(others[0], Literal):
+            continue
+        start, step, limits = int(first.value[()]), int(others[0].value[()]), np.iinfo(v.type.dtype)
+        if limits.min <= start + step * length <= limits.max:
+            found[k] = Counter(start, step, v.type.dtype)
+    outputs = tuple(a for k, a in enumerate(body.outputs) if k not in found)
+    return Program(body.inputs, body.equations, outputs, body.constants, body.values, body.name), found
+
+
+def parallel(loop: For, ranges: Mapping[Var, Interval]) -> For:
+    """A loop of steps as a parallel one, where no step reads or writes what another one writes: a scan that carries nothing, or that
+    updates elements one by one."""
+    apart = (Alloc, Call, Callback, Check, While)
+    if extent_of(loop) == 1 or any(isinstance(s, apart) for s in walk(loop.body)):
+        return loop
+    s = summarise(loop, ranges)
+    n = extent_of(loop) or 0
+    if not s.writes or any(slab(s.accesses[name], loop.var, n, (), ranges) is None for name in s.writes):
+        return loop
+    return For(loop.var, loop.extent, loop.body, "parallel")
+
+
 def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
     """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs.
 
     With `unroll` that many steps are written out in the loop's body, and those that are left over after it; all of them where there are
-    no more.
+    no more.  A carry that counts (see `counters`) and an `xs` that is an iota are not in memory: they are the loop's variable.
     """
     p = e.params
-    body = inlined(p["body"])
     n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
-    consts, init, xs = e.inputs[:n_consts], e.inputs[n_consts : n_consts + n_carry], e.inputs[n_consts + n_carry :]
-    stacked = [shaped(scope, a) for a in xs]
+    body, counting = without_counters(inlined(p["body"]), n_consts, n_carry, length, e.inputs[n_consts:])
+    kept = [k for k in range(n_carry) if k not in counting]
+    consts, xs = e.inputs[:n_consts], e.inputs[n_consts + n_carry :]
+    numbered = {k: scope.lazy[a] for k, a in enumerate(xs) if isinstance(a, Variable) and a in scope.lazy and is_numbering(scope.lazy[a])}
+    stacked = {k: shaped(scope, a) for k, a in enumerate(xs) if k not in numbered}
     for a in consts:
         _ = scope.scalar(a) if a.type.ndim == 0 else scope.stored(a)
-    places = _carries(scope, (*consts, *xs), init, e.outputs[:n_carry])
+    places = _carries(scope, (*consts, *xs), [e.inputs[n_consts + k] for k in kept], [e.outputs[k] for k in kept])
+    for k, c in counting.items():
+        scope.scalars[e.outputs[k]] = Const(c.start + c.step * length, c.dtype)
     results = [scope.target(v) for v in e.outputs[n_carry:]]
+    carried = [body.inputs[n_consts + k] for k in kept]
 
     def written(number: Value) -> list[Stmt]:
         """The statements of a step."""
         i = sub(length - 1, number) if p["reverse"] else number
-        inner = _inside(scope, body, body.inputs[n_consts : n_consts + n_carry])
+        inner = _inside(scope, body, carried)
         for v, a in zip(body.inputs, consts, strict=False):
             give(inner, v, scope, a)
         if length > 1:
             inner.outer, inner.invariant = scope, {place.buffer.name for place in inner.places.values()}
-        _bind_carries(inner, body.inputs[n_consts : n_consts + n_carry], places)
-        for v, place in zip(body.inputs[n_consts + n_carry :], stacked, strict=True):
-            inner.places[v] = Place(place.buffer, (*place.prefix, i))
-        _write_body(write, inner, body, n_carry, places, [Place(r.buffer, (*r.prefix, i)) for r in results])
+        _bind_carries(inner, carried, places)
+        for k, c in counting.items():
+            count = add(c.start, mul(number, c.step))
+            inner.scalars[body.inputs[n_consts + k]] = Nest(inner).let(convert(count, c.dtype), "c")
+        for k, v in enumerate(body.inputs[n_consts + n_carry :]):
+            if k in numbered:
+                inner.scalars[v] = Nest(inner).let(convert(i, v.type.dtype), "x")
+            else:
+                inner.places[v] = Place(stacked[k].buffer, (*stacked[k].prefix, i))
+        _write_body(write, inner, body, len(kept), places, [Place(r.buffer, (*r.prefix, i)) for r in results])
         return inner.block
 
     unroll = p.get("unroll", 1)
@@ -135,7 +194,8 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
         scope.note(step.name)
         first = mul(step, unroll)
         steps = [s for k in range(unroll) for s in written(add(first, k))]
-        scope.block.append(For(step, Const(trips, INDEX), tuple(steps), "serial"))
+        loop = For(step, Const(trips, INDEX), tuple(steps), "serial")
+        scope.block.append(parallel(loop, scope.unit.ranges))
     for k in range(trips * unroll, length):
         scope.block.extend(written(Const(k, INDEX)))
 

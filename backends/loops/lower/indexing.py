@@ -15,7 +15,7 @@ from typing import Any
 
 from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
 from fdl.backends.loops.reductions import accumulator
-from fdl.backends.loops.values import add, conjunction, const, convert, op, select, sub
+from fdl.backends.loops.values import add, bounds, clamp, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Variable
 from fdl.tracer.ops.index import BOUNDS
@@ -32,29 +32,32 @@ WINDOW_BLOCK = 64
 # --- positions ------------------------------------------------------------------------------------
 
 
-def _as_index(nest: Nest, x: Value) -> Value:
-    """An integer as an int64; a uint64 beyond its range as the largest one."""
-    if x.dtype == dtypes.uint64:
-        x = nest.let(op("min", x, Const(2**63 - 1, dtypes.uint64)))
-    return nest.let(convert(x, INDEX), "n")
-
-
 def _position(scope: Scope, nest: Nest, e: Equation, shape: Shape, indices: Atom, batch: Sequence[Value]) -> tuple[list[Value], Value]:
     """The clamped index along each indexed axis, and whether all were in range; records a failure in mode "raise"."""
     axes, mode = e.params["axes"], e.params["mode"]
-    given = [
-        _as_index(nest, nest.element(indices, At(indices.type.shape, (*batch, Const(k, INDEX))))) for k in range(len(axes))
-    ]
-    inside = [
-        nest.let(op("and", op("ge", i, ZERO), op("lt", i, Const(shape[a], INDEX))), "ok") for i, a in zip(given, axes, strict=True)
-    ]
+    given = [nest.indices(indices, At(indices.type.shape, (*batch, Const(k, INDEX)))) for k in range(len(axes))]
+    inside = [nest.let(_within(nest, i, shape[a]), "ok") for i, a in zip(given, axes, strict=True)]
     ok = nest.let(conjunction(*inside), "ok")
-    if mode == "raise":
+    if mode == "raise" and ok != _ALWAYS:
         _check(scope, nest, e, shape, given, inside, ok)
-    safe = [
-        nest.let(op("min", op("max", i, ZERO), Const(max(shape[a] - 1, 0), INDEX)), "n") for i, a in zip(given, axes, strict=True)
-    ]
-    return safe, ok
+    return [_clamped(nest, i, 0, max(shape[a] - 1, 0)) for i, a in zip(given, axes, strict=True)], ok
+
+
+_ALWAYS = Const(True, BOOL)
+
+
+def _within(nest: Nest, i: Value, size: int) -> Value:
+    """Whether 0 <= i < size; a constant where it is known to hold."""
+    low, high = bounds(i, nest.ranges)
+    if low >= 0 and high < size:
+        return _ALWAYS
+    return op("and", op("ge", i, ZERO), op("lt", i, Const(size, INDEX)))
+
+
+def _clamped(nest: Nest, i: Value, low: int, high: int) -> Value:
+    """`i` brought into [low, high]; itself where it lies there."""
+    found = clamp(i, low, high, nest.ranges)
+    return found if found is i else nest.let(found, "n")
 
 
 def _check(
@@ -98,7 +101,7 @@ def build_gather(scope: Scope, e: Equation) -> None:
     value: Value = const(_plain(e.params["fill"], out.type.dtype), out.type.dtype)
     if not empty:
         found = nest.element(x, At(x.type.shape, _joined(axes, at, inner.index, x.type.ndim)))
-        value = nest.let(select(ok, found, value)) if mode == "fill" else found
+        value = nest.let(select(ok, found, value)) if mode == "fill" and ok != _ALWAYS else found
     if place is None:
         scope.scalars[out] = value
         return
@@ -180,7 +183,7 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
     first = nest.loop(blocks.count, stem="p") if blocks else ZERO
     outer = tuple(nest.loop(n, "serial" if count > 1 else "parallel", "u") for n in batch)
     at, ok = _position(scope, nest, e, shape, indices, outer)
-    if mode != "clip":
+    if mode != "clip" and ok != _ALWAYS:
         nest.branch(ok)
     if blocks:
         from_block = nest.loop(blocks.extent(first), stem="j")
@@ -212,8 +215,7 @@ def starts(nest: Nest, shape: Shape, sizes: Sequence[int], given: Sequence[Atom]
         if n == size:
             found.append(ZERO)
             continue
-        i = _as_index(nest, nest.element(a, At((), ())))
-        found.append(nest.let(op("min", op("max", i, ZERO), Const(n - size, INDEX)), "n"))
+        found.append(_clamped(nest, nest.indices(a, At((), ())), 0, n - size))
     return tuple(found)
 
 

@@ -76,6 +76,16 @@ def is_stridable(e: Equation) -> bool:
     return e.primitive.name in ("transpose", "reshape", "slice") or is_alias(e)
 
 
+def is_numbering(e: Equation) -> bool:
+    """Whether the equation numbers the steps of a scan that goes over its output."""
+    return e.primitive.name == "iota" and e.outputs[0].type.ndim == 1
+
+
+def is_gone_over(e: Equation, k: int) -> bool:
+    """Whether operand `k` is what a scan goes over, step by step."""
+    return e.primitive.name == "scan" and k >= int(e.params["n_consts"] + e.params["n_carry"])
+
+
 def reads_elements(e: Equation) -> bool:
     """Whether the equation reads its operands element by element (else it needs them in buffers)."""
     return (
@@ -149,9 +159,9 @@ def _needed_in_buffers(program: Program, consumers: dict[Variable, list[tuple[Eq
     needed: set[Variable] = set()
     for e in reversed(program.equations):
         for v in e.outputs:
-            for c, _ in consumers.get(v, ()):
+            for c, k in consumers.get(v, ()):
                 through = is_stridable(c) and c.outputs[0] in needed
-                if through or not reads_elements(c):
+                if through or not (reads_elements(c) or (is_numbering(e) and is_gone_over(c, k))):
                     needed.add(v)
     # A strided window needs no memory of its own.
     for e in program.equations:
