@@ -16,7 +16,27 @@ from dataclasses import field
 from fdl.tracer.records import dataclass
 
 from .build import bound
-from .ir import INDEX, Alloc, Buffer, Call, Callback, Check, Const, For, If, Let, Load, Op, Ref, Stmt, Store, Value, Var, While
+from .ir import (
+    INDEX,
+    Alloc,
+    Buffer,
+    Call,
+    Callback,
+    Check,
+    Const,
+    For,
+    If,
+    Let,
+    Load,
+    Op,
+    Ref,
+    Stmt,
+    Store,
+    Value,
+    Var,
+    While,
+    walk,
+)
 from .values import Interval, Linear, bounds, flat_form, linear
 
 
@@ -225,6 +245,15 @@ def _inside(terms: list[tuple[int, Interval]], constant: int, width: int) -> boo
     return low >= 0 and high < width
 
 
+def is_apart(loop: For, known: Mapping[Var, Interval]) -> bool:
+    """Whether the iterations of a loop without carries touch nothing that another one writes, which makes it a parallel one."""
+    n = extent_of(loop)
+    if n is None or loop.carries or any(isinstance(s, (Alloc, Call, Callback, While)) for s in walk(loop.body)):
+        return False
+    s = summarise(loop, known)
+    return bool(s.writes) and all(slab(s.accesses[name], loop.var, n, (), known) is not None for name in s.writes)
+
+
 def extent_of(loop: For) -> int | None:
     """A loop's extent, if it is known."""
     return int(loop.extent.value) if isinstance(loop.extent, Const) else None
@@ -237,4 +266,4 @@ def is_independent(loop: For) -> bool:
     return loop.kind == "serial" and bool(loop.carries) and all(c.combine for c in loop.carries)
 
 
-__all__ = ["INDEX", "Access", "Slab", "Summary", "extent_of", "is_independent", "position", "slab", "summarise"]
+__all__ = ["INDEX", "Access", "Slab", "Summary", "extent_of", "is_apart", "is_independent", "position", "slab", "summarise"]

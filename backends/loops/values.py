@@ -121,6 +121,8 @@ def _identity(name: str, args: tuple[Value, ...], dtype: DType) -> Value | None:
             return x
         case "not" if isinstance(x, Op) and x.name == "not":
             return x.args[0]
+        case "ne" if x.dtype == BOOL and _is(y, 0):
+            return x
         case "eq" | "le" | "ge" if exact and x == y:
             return const(True, BOOL)
         case "ne" | "lt" | "gt" if exact and x == y:

@@ -45,7 +45,7 @@ from fdl.tracer.ir import Atom, Equation, Literal, Type, Variable
 from fdl.tracer.records import dataclass
 
 from .index import SCALAR, ZERO, At, Expression, Shape, expressions, plain, reshaped, within
-from .integers import decided, exact
+from .integers import decided, exact, is_short
 from .uses import Uses, is_alias
 
 
@@ -360,7 +360,7 @@ class Nest:
         if value.dtype == INDEX:
             self.ranges[v] = bounds(value, self.ranges)
         form = exact(value, self.unit.forms, self.ranges)
-        if form is not None and value.dtype != INDEX:
+        if form is not None and form is not value and is_short(form):
             self.unit.forms[v] = form
         self.levels[level].append(Let(v, value))
         return v
@@ -445,7 +445,7 @@ class Nest:
 
 
 GENERATORS: dict[str, Callable[[Nest, Equation, tuple[Value, ...]], Value]] = {}
-"""Primitives that are neither elementwise nor views, and yet expressions of an index: iota, random_bits."""
+"""Primitives that are neither elementwise nor views, and yet expressions of an index: iota, random_bits, concatenated index tuples."""
 
 
 def _stems(n: int, stem: str) -> Sequence[str]:

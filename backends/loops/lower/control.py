@@ -10,13 +10,13 @@ May be imported by: `lower/__init__.py`, which gives it `write_program`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fdl.backends.loops.access import extent_of, slab, summarise
-from fdl.backends.loops.ir import INDEX, Alloc, Call, Callback, Check, Const, For, If, Stmt, Value, Var, While, walk
-from fdl.backends.loops.values import Interval, add, clamp, convert, mul, op, sub
+from fdl.backends.loops.access import is_apart
+from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Stmt, Value, While, is_observable
+from fdl.backends.loops.values import add, clamp, convert, mul, op, sub
 from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Literal, Program, Variable
 from fdl.tracer.records import dataclass
@@ -132,19 +132,6 @@ def without_counters(
     return Program(body.inputs, body.equations, outputs, body.constants, body.values, body.name), found
 
 
-def parallel(loop: For, ranges: Mapping[Var, Interval]) -> For:
-    """A loop of steps as a parallel one, where no step reads or writes what another one writes: a scan that carries nothing, or that
-    updates elements one by one."""
-    apart = (Alloc, Call, Callback, Check, While)
-    if extent_of(loop) == 1 or any(isinstance(s, apart) for s in walk(loop.body)):
-        return loop
-    s = summarise(loop, ranges)
-    n = extent_of(loop) or 0
-    if not s.writes or any(slab(s.accesses[name], loop.var, n, (), ranges) is None for name in s.writes):
-        return loop
-    return For(loop.var, loop.extent, loop.body, "parallel")
-
-
 def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
     """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs.
 
@@ -195,7 +182,9 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
         first = mul(step, unroll)
         steps = [s for k in range(unroll) for s in written(add(first, k))]
         loop = For(step, Const(trips, INDEX), tuple(steps), "serial")
-        scope.block.append(parallel(loop, scope.unit.ranges))
+        # A scan that carries nothing, or that updates elements one by one; failures are told in the order of steps.
+        together = trips > 1 and not is_observable(loop) and is_apart(loop, scope.unit.ranges)
+        scope.block.append(dataclasses.replace(loop, kind="parallel") if together else loop)
     for k in range(trips * unroll, length):
         scope.block.extend(written(Const(k, INDEX)))
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, Value
+from fdl.backends.loops.access import is_apart
+from fdl.backends.loops.ir import BOOL, INDEX, Check, Const, For, Value
 from fdl.backends.loops.reductions import accumulator
 from fdl.backends.loops.values import add, bounds, clamp, conjunction, const, convert, op, select, sub
 from fdl.tracer import dtypes
@@ -198,6 +200,10 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
             value = op(_COMBINE[e.params["op"]], place.load(target), value)
         nest.store(place, target, value)
     nest.close()
+    updates_loop = scope.block[-1]
+    # Along with an index that counts the updates, such as x.at[arange(n), labels], each has its own part of the operand.
+    if isinstance(updates_loop, For) and updates_loop.kind == "serial" and is_apart(updates_loop, nest.ranges):
+        scope.block[-1] = replace(updates_loop, kind="parallel")
 
 
 def first_of(block: Value, step: int) -> Value:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from fdl.backends.loops.ir import INDEX, Const, Load, Op, Value, Var
+from fdl.backends.loops.ir import INDEX, Const, Load, Op, Value, Var, subvalues
 from fdl.backends.loops.values import Ranges, add, bounds, floordiv, mod, mul, sub
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
@@ -29,10 +29,10 @@ _FORMS: dict[str, Callable[..., Value]] = {
     "neg": lambda x: sub(0, x),
     "convert": lambda x: x,
     "copy": lambda x: x,
-    "min": lambda x, y: Op("min", (x, y), INDEX),
-    "max": lambda x, y: Op("max", (x, y), INDEX),
 }
 _DIVISIONS: dict[str, Callable[[Value, int, Ranges], Value]] = {"div": floordiv, "rem": mod}
+SHORT = 24
+"""The most values in a form that is remembered."""
 _SAFE = 1 << 62
 """Differences of numbers below this don't wrap."""
 
@@ -65,6 +65,11 @@ def exact(value: Value, forms: Forms, ranges: Ranges) -> Value | None:
             return None
 
 
+def is_short(form: Value) -> bool:
+    """Whether a form is worth writing again wherever the variable is read: one in terms of forms could double at every step."""
+    return len(subvalues(form)) <= SHORT
+
+
 def _of_operation(value: Op, forms: Forms, ranges: Ranges) -> Value | None:
     parts = []
     for a in value.args:
@@ -72,6 +77,8 @@ def _of_operation(value: Op, forms: Forms, ranges: Ranges) -> Value | None:
         if part is None:
             return None
         parts.append(part)
+    if value.name in ("min", "max"):
+        return _extreme(value.name, parts[0], parts[1], ranges)
     make = _FORMS.get(value.name)
     if make is not None:
         return make(*parts)
@@ -81,6 +88,14 @@ def _of_operation(value: Op, forms: Forms, ranges: Ranges) -> Value | None:
     x, y = parts
     # Division truncates: only where nothing is negative is it the division of indices.
     return divide(x, int(y.value), ranges) if isinstance(y, Const) and y.value > 0 and bounds(x, ranges)[0] >= 0 else None
+
+
+def _extreme(name: str, x: Value, y: Value, ranges: Ranges) -> Value:
+    """The smaller or the larger of two indices, which may always be the same one."""
+    x_first = decided("le" if name == "min" else "ge", x, y, {}, ranges)
+    if x_first:
+        return x
+    return y if decided("ge" if name == "min" else "le", x, y, {}, ranges) else Op(name, (x, y), INDEX)
 
 
 def _fits(value: Value, dtype: DType, ranges: Ranges) -> bool:

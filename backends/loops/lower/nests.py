@@ -12,7 +12,7 @@ import itertools
 
 from fdl.backends.loops.ir import INDEX, Buffer, Const, Op, Value
 from fdl.backends.loops.reductions import accumulator
-from fdl.backends.loops.values import add, convert, flatten, mul, op
+from fdl.backends.loops.values import add, clamp, convert, flatten, mul, op, select, sub
 from fdl.tracer import dtypes
 from fdl.tracer import primitive as p
 from fdl.tracer.ir import Equation, Type
@@ -149,6 +149,24 @@ def _iota(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
     return convert(index[e.params["axis"]], e.params["dtype"])
 
 
+def _concatenate(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
+    """The element of the operand that holds it: of index tuples (see `uses.is_index_tuple`) mostly a known one."""
+    axis, at = e.params["axis"], index[e.params["axis"]]
+    value: Value | None = None
+    end = e.outputs[0].type.shape[axis]
+    for x in reversed([x for x in e.inputs if x.type.size]):
+        start = end - x.type.shape[axis]
+        if isinstance(at, Const) and not start <= at.value < end:
+            end = start
+            continue
+        moved = clamp(sub(at, start), 0, x.type.shape[axis] - 1, nest.ranges)
+        mine = nest.element(x, At(x.type.shape, (*index[:axis], moved, *index[axis + 1 :])))
+        value = mine if value is None else nest.let(select(op("lt", at, Const(end, INDEX)), mine, value))
+        end = start
+    assert value is not None, e
+    return value
+
+
 def _random_bits(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
     """Threefry of the row-major position of the element: the counter comes from the loop variables, the bits never from memory."""
     key, shape, width = e.inputs[0], e.params["shape"], e.params["width"]
@@ -165,6 +183,7 @@ def _random_bits(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
     return op("convert", bits, dtype=e.outputs[0].type.dtype)
 
 
+GENERATORS["concatenate"] = _concatenate
 GENERATORS["iota"] = _iota
 GENERATORS["random_bits"] = _random_bits
 

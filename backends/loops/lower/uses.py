@@ -10,11 +10,11 @@ May be imported by: the builders of this package.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 
 from fdl.tracer import primitive as p
-from fdl.tracer.ir import Atom, Equation, Program, Variable
+from fdl.tracer.ir import Atom, Equation, Literal, Program, Variable
 from fdl.tracer.records import dataclass
 
 from ..weights import weight
@@ -86,6 +86,14 @@ def is_gone_over(e: Equation, k: int) -> bool:
     return e.primitive.name == "scan" and k >= int(e.params["n_consts"] + e.params["n_carry"])
 
 
+def is_index_tuple(e: Equation, consumers: Mapping[Variable, Sequence[tuple[Equation, int]]]) -> bool:
+    """Whether the equation puts the columns of index tuples together, which only a gather or a scatter reads, column by column."""
+    v = e.outputs[0]
+    if e.primitive.name != "concatenate" or e.params["axis"] != v.type.ndim - 1:
+        return False
+    return all(k == 1 and c.primitive.name in ("gather", "scatter") for c, k in consumers.get(v, ()))
+
+
 def reads_elements(e: Equation) -> bool:
     """Whether the equation reads its operands element by element (else it needs them in buffers)."""
     return (
@@ -139,13 +147,16 @@ def analyse(program: Program, owned: Collection[Variable] | None = ()) -> Uses:
     if owned is not None:
         uses.sums = sums(program, consumers, owned)
     measure: dict[Variable, tuple[int, int, int]] = {}
+    positions: set[Variable] = set()  # integers and bools that follow from where an element is: mostly they are indices, and vanish
     for e in program.equations:
-        if len(e.outputs) != 1 or not is_expression(e) or e.outputs[0] in uses.sums.made:
+        if len(e.outputs) != 1 or not (is_expression(e) or is_index_tuple(e, consumers)) or e.outputs[0] in uses.sums.made:
             continue
         v = e.outputs[0]
         cost, loads, depth = _measure(e, measure)
         read_by = consumers.get(v, [])
-        cheap = cost <= CHEAP and loads <= 1
+        if v.type.dtype.kind in "iub" and all(isinstance(a, Literal) or a in positions for a in e.inputs):
+            positions.add(v)
+        cheap = (cost <= CHEAP and loads <= 1) or v in positions or is_index_tuple(e, consumers)
         lone = len({id(c) for c, _ in read_by}) <= 1 and not any(repeats(c, k) for c, k in read_by)
         if v.type.ndim == 0 or is_alias(e) or (v not in in_buffer and (cheap or lone) and depth < DEEP and cost < LARGE):
             uses.lazy.add(v)
