@@ -248,6 +248,17 @@ def test_a_quadratic_peer_ends_and_fdl_goes_on() -> None:
     assert cliffs(found.points["jax"]) and not cliffs(found.points["fdl"])
 
 
+def test_sweeps_go_over_a_machine_that_is_slow_for_a_while() -> None:
+    slow = iter([1.0, 1.0, 9.0, 9.0, 1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0])
+    crew: Any = FakeCrew(fdl=lambda n: 1e-6 * n * next(slow))
+    found = measure(LINEAR, crew, sizes=LINEAR.sizes, seconds=0.1, rounds=2, sweeps=3)
+    assert [p.seconds for p in found.points["fdl"]] == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3])
+    assert found.timings["fdl", 100].median == pytest.approx(2e-4) and found.timings["fdl", 1].median == pytest.approx(2e-6)
+    assert not cliffs(found.points["fdl"]) and len(crew.asked) == 12
+    once = measure(LINEAR, FakeCrew(fdl=lambda n: 1e-6 * n), sizes=(1, 10), seconds=0.1, rounds=2)  # type: ignore[arg-type]
+    assert len(once.points["fdl"]) == 2
+
+
 def test_a_curve_ends_with_fdl() -> None:
     crew: Any = FakeCrew(fdl=lambda n: 1.0 * n, jax=lambda n: 1e-6 * n)
     found = measure(LINEAR, crew, sizes=LINEAR.sizes, seconds=0.1, rounds=5)
@@ -367,7 +378,8 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     # Part of the curves never takes the place of the whole page, unless it is asked for.
     assert command.parse(["--curve", "scan"]).out == command.parse(["--largest", "8"]).out == Path("-")
     assert command.parse(["--curve", "scan", "--out", "x.md"]).out == Path("x.md")
-    assert command.parse(["--quick"]).rounds < command.parse([]).rounds
+    quick, whole = command.parse(["--quick"]), command.parse([])
+    assert quick.rounds * quick.sweeps < whole.rounds * whole.sweeps
     with pytest.raises(SystemExit):
         command.parse(["--threads", "0"])
     assert "--threads 0: expected 1 to" in capsys.readouterr().err

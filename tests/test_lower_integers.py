@@ -79,6 +79,10 @@ def evaluated(value: Value, at: dict[Value, int]) -> int:
             result = x
         case ("min" | "max") as name, (x, y):
             result = min(x, y) if name == "min" else max(x, y)
+        case "lt", (x, y):
+            return int(x < y)
+        case "select", (c, x, y):
+            result = x if c else y
         case "rem", (x, y):
             result = abs(x) % y * (1 if x >= 0 else -1)
         case "div", (x, y):

@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.out is None:
         # Part of the curves is no page to keep.
         options.out = Path("-") if options.curve or options.largest else PAGE
-    options.seconds, options.rounds = (0.02, 2) if options.quick else (0.1, 5)
+    options.seconds, options.rounds, options.sweeps = (0.02, 2, 1) if options.quick else (0.1, 2, 3)
     return options
 
 
@@ -85,7 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         head = report.heading(machine.describe(options.threads), crew.versions, crew.rates(), command)
         for curve in curves:
             wanted = sizes(curve, options.quick, options.largest)
-            found.append(measure(curve, crew, sizes=wanted, seconds=options.seconds, rounds=options.rounds, say=_say))
+            how = {"seconds": options.seconds, "rounds": options.rounds, "sweeps": options.sweeps}
+            found.append(measure(curve, crew, sizes=wanted, say=_say, **how))
     if options.out == Path("-"):
         print(page.page(head, found), end="")
     else:

@@ -14,7 +14,8 @@ from .run import Found
 
 EXPLANATION = f"""\
 One computation at many sizes, fdl and JAX each in a process of its own, one working at a time, in alternating rounds; results are
-compared before anything is timed. Figures are minimum / median in µs; exponents, costs and cliffs are of the minima.
+compared before anything is timed. A curve is gone through several times, so that a machine that is slow for some seconds leaves no mark on
+the sizes of those seconds. Figures are minimum / median in µs; exponents, costs and cliffs are of the minima.
 
 The *exponent* of a range of sizes is the slope of log time over log size, by least squares; at the largest sizes it may be the
 expected one plus {SLACK}. A *cliff* is a place where a unit of work costs more than {CLIFF} times what it costs at the size before; the

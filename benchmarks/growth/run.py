@@ -2,11 +2,15 @@
 
 What a point will take is foretold by the points before it. A library's curve ends where a call would take too long, and long calls get
 fewer rounds: a quadratic loop costs seconds, never hours.
+
+A curve is gone through several times, in *sweeps*: a machine that is slower for some seconds would otherwise leave a cliff at the sizes
+that were measured then.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -26,7 +30,7 @@ class Found:
 
     Attributes:
         points: by library; their seconds are the minima.
-        timings: by (library, size).
+        timings: by (library, size): the least minimum of the sweeps, and the median of their medians.
         notes: what has no figure, and why.
         failed: whether a library failed, or its results were wrong.
     """
@@ -36,6 +40,7 @@ class Found:
     timings: dict[tuple[str, int], Timing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failed: bool = False
+    swept: dict[tuple[str, int], list[Timing]] = field(default_factory=dict)
 
     def sizes(self) -> list[int]:
         """Where there is a figure."""
@@ -45,8 +50,12 @@ class Found:
         """Takes over a row."""
         for name in LIBRARIES:
             if name in row.timings:
-                self.timings[name, n] = row.timings[name]
-                self.points.setdefault(name, []).append(Point(n, units, row.timings[name].minimum))
+                every = self.swept.setdefault((name, n), [])
+                every.append(row.timings[name])
+                least = min(t.minimum for t in every)
+                self.timings[name, n] = Timing(least, statistics.median(t.median for t in every))
+                points = [p for p in self.points.get(name, ()) if p.n != n]
+                self.points[name] = sorted([*points, Point(n, units, least)], key=lambda p: p.n)
             elif row.notes.get(name, "").startswith("failed"):
                 self.failed = True
                 text = row.notes[name].strip().splitlines()
@@ -80,10 +89,11 @@ def measure(
     sizes: Sequence[int],
     seconds: float,
     rounds: int,
+    sweeps: int = 1,
     say: Callable[[str], None] = lambda _: None,
     longest: float = LONGEST,
 ) -> Found:
-    """The curve at those sizes."""
+    """The curve at those sizes; each sweep has so many rounds."""
     found, going = Found(curve), list(LIBRARIES)
     for n in sizes:
         expected = {name: foretold(found.points.get(name, ()), n) for name in going}
@@ -103,7 +113,20 @@ def measure(
             continue
         found.add(n, units, row)
         say(f"{curve.name}: {n}")
+    for k in range(1, sweeps):
+        _again(found, crew, seconds, rounds)
+        say(f"{curve.name}: sweep {k + 1} of {sweeps}")
     return found
+
+
+def _again(found: Found, crew: Crew, seconds: float, rounds: int) -> None:
+    """Measures each point that there is once more."""
+    known = {(name, p.n): p for name, points in found.points.items() for p in points}
+    for n in found.sizes():
+        mine = {name: known[name, n] for name in LIBRARIES if (name, n) in known}
+        slowest = max(p.seconds for p in mine.values())
+        row = crew.measure(found.curve.case(n), seconds, rounds_for(slowest, rounds), among=tuple(mine))
+        found.add(n, next(iter(mine.values())).units, row)
 
 
 def _units(curve: Curve, crew: Crew, n: int) -> float | None:
