@@ -164,7 +164,7 @@ def run_callback(e: Equation, pointers: int) -> None:
         # The arrays outlive the call, the memory does not: the function gets copies.
         results: Sequence[Any] = call_function(e.params, [v.copy() for v in views[:n]], e.source)
     else:
-        results = host_function(e)(*views[:n])
+        results = host_function(e, runtime.get_num_threads())(*views[:n])
     for view, result in zip(views[n:], results, strict=True):
         view[...] = result
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 import fdl
 import fdl.numpy as fnp
+from fdl.backends import fourier
 from fdl.numpy import fft as F
 from fdl.testing import check_grads
 from fdl.tracer.errors import DTypeError, ShapeError
@@ -189,3 +192,37 @@ def test_vmap_over_each_axis() -> None:
         same(fdl.vmap(F.fft, in_axes=axis)(x), np.fft.fft(moved))
         same(fdl.vmap(F.irfft, in_axes=axis)(x), np.fft.irfft(moved))
     same(fdl.vmap(fdl.vmap(F.fft))(x), np.fft.fft(x))
+
+
+# --- large transforms -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["fft", "ifft", "rfft", "irfft"])
+@pytest.mark.parametrize("lengths", [(257,), (16, 20)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scipys_transforms_are_numpys(kind: str, lengths: tuple[int, ...], dtype: Any) -> None:
+    """In value, dtype and shape; the same bits with any number of threads; the input as it was."""
+    rng, half = np.random.default_rng(0), (*lengths[:-1], lengths[-1] // 2 + 1)
+    shape = (fourier.LARGE // math.prod(lengths) + 300, *(half if kind == "irfft" else lengths))
+    x = rng.normal(size=shape).astype(dtype)
+    x = x if kind == "rfft" else x + 1j * rng.normal(size=shape).astype(dtype)
+    before = x.copy()
+    large, again = (fourier.transform(x, kind, lengths, threads) for threads in (1, 2))
+    assert large.tobytes() == again.tobytes() and x.tobytes() == before.tobytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fourier, "LARGE", 1 << 60)
+        expected = fourier.transform(x, kind, lengths, 1)
+    assert large.dtype == expected.dtype and large.shape == expected.shape
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(large, expected, atol=tolerance * float(np.abs(expected).max()))
+
+
+def test_without_scipy_numpys_transforms_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.fft", None)
+    fourier._scipy.cache_clear()
+    x = fnp.asarray(np.random.default_rng(0).normal(size=(200, 256)).astype(np.float32))
+    try:
+        got = fdl.jit(fnp.fft.fft)(x)
+    finally:
+        fourier._scipy.cache_clear()
+    np.testing.assert_allclose(got, np.fft.fft(np.asarray(x)), atol=1e-4)

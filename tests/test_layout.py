@@ -28,7 +28,7 @@ LAYERS = {
         {"passes"},
     ],
     "fdl.backends": [
-        {"reference", "lapack", "cache", "collector", "modes"},
+        {"reference", "lapack", "cache", "collector", "fourier", "modes"},
         {"loops"},
         {"llvm", "cuda"},
         {"stored"},

@@ -13,6 +13,7 @@ May be imported by: the passes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,15 @@ def _abstract(*xs: Type, operation: str, parts: tuple[bool, ...], **params: Any)
 
 
 def _reference(*xs: np.ndarray, operation: str, parts: tuple[bool, ...], **params: Any) -> tuple[np.ndarray, ...]:
-    inner = lookup(operation)
-    given = [_as_complex(x) if p else x for x, p in zip(xs, parts, strict=True)]
-    outs = inner.reference(*given, **params)
-    return tuple(_as_parts(y) for y in (outs if inner.multiple else (outs,)))
+    return interleaving(lookup(operation).reference, *xs, operation=operation, parts=parts, **params)
+
+
+def interleaving(
+    function: Callable[..., Any], *xs: np.ndarray, operation: str, parts: tuple[bool, ...], **params: Any
+) -> tuple[np.ndarray, ...]:
+    """What `function`, which computes the operation on complex arrays, gives for interleaved ones."""
+    outs = function(*(_as_complex(x) if p else x for x, p in zip(xs, parts, strict=True)), **params)
+    return tuple(_as_parts(y) for y in (outs if lookup(operation).multiple else (outs,)))
 
 
 def _as_complex(x: np.ndarray) -> np.ndarray:

@@ -31,6 +31,9 @@ PARALLEL_UPDATES = 1 << 15
 WINDOW_BLOCK = 64
 """The least number of window elements that one thread updates."""
 
+FEW_BLOCKS = 4
+"""Blocks that may be as small as that; more are four times as large."""
+
 # --- positions ------------------------------------------------------------------------------------
 
 
@@ -179,7 +182,7 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
             nest.close()
         return
     nest = Nest(scope)
-    blocks = cut(rest[-1], rest[-1] // WINDOW_BLOCK) if rest and updates.type.size >= PARALLEL_UPDATES and rest[-1] else None
+    blocks = cut(rest[-1], _blocks(rest[-1])) if rest and updates.type.size >= PARALLEL_UPDATES and rest[-1] else None
     if blocks is not None and blocks.count == 1:
         blocks = None
     first = nest.loop(blocks.count, stem="p") if blocks else ZERO
@@ -204,6 +207,11 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
     # Along with an index that counts the updates, such as x.at[arange(n), labels], each has its own part of the operand.
     if isinstance(updates_loop, For) and updates_loop.kind == "serial" and is_apart(updates_loop, nest.ranges):
         scope.block[-1] = replace(updates_loop, kind="parallel")
+
+
+def _blocks(n: int) -> int:
+    """Into how many blocks windows of rows of n elements are cut: each goes through all the memory once, and wide ones do that best."""
+    return max(min(n // WINDOW_BLOCK, FEW_BLOCKS), n // (4 * WINDOW_BLOCK))
 
 
 def first_of(block: Value, step: int) -> Value:

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fdl.backends import lapack
+from fdl.backends import fourier, lapack
 from fdl.tracer.ir import Atom, Equation, Program, Variable, subprograms, substitute
+from fdl.tracer.ops.interleaved import interleaving
 from fdl.tracer.primitive import Named
 
 ROUTINES = frozenset({"cholesky", "lu", "triangular_solve", "lu_solve", "qr", "eigh", "svd", "eig"})
@@ -69,12 +70,14 @@ def has_routine(e: Equation) -> bool:
     return e.params.get("operation", e.primitive.name) in ROUTINES and lapack.available()
 
 
-def host_function(e: Equation) -> Callable[..., Sequence[Any]]:
-    """What a callback's equation calls, on arrays: a function that returns a sequence of arrays."""
+def host_function(e: Equation, threads: int = 1) -> Callable[..., Sequence[Any]]:
+    """What a callback's equation calls, on arrays: a function that returns a sequence of arrays, and may use so many threads."""
     if e.primitive.name == "callback":
         function: Callable[..., Sequence[Any]] = e.params["function"]
         return function
     primitive, params = e.primitive, e.params
+    if params.get("operation") == "fft" and e.outputs[0].type.size:
+        return lambda x: interleaving(fourier.transform, x, **params, threads=threads)
     if primitive.multiple:
         return lambda *xs: primitive.reference(*xs, **params)
     return lambda *xs: (primitive.reference(*xs, **params),)
