@@ -666,6 +666,19 @@ def test_callback_slots_follow_the_program() -> None:
     assert callback_equations(p) == []
 
 
+@pytest.mark.usefixtures("eager_schedule")
+def test_rows_written_before_a_column_sum_are_summed() -> None:
+    """The loop that writes the last row joins the columns' sums, which in blocks of rows would come before it."""
+
+    def f(x: Any, y: Any) -> list[Any]:
+        v = shape.concatenate([x, y], 0)
+        return [v, reduce.reduce_sum(v, (0,))]
+
+    agree(program(f, typed(300, 8), typed(1, 8)))
+    split_up = agree(program(lambda x: [reduce.reduce_sum(x, (0,))], typed(300, 8)))[-1]
+    assert any(b.name.startswith("part") for b in allocated(split_up))
+
+
 def test_schedule_keeps_the_meaning_of_serial_loops() -> None:
     f, types = CASES["cumulative"]
     fused, _ = fuse(lower(program(f, *types)))

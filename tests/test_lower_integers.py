@@ -122,6 +122,10 @@ def test_what_may_wrap_has_no_form() -> None:
     assert exact(convert(ROW, dtypes.uint64), {}, RANGES) is None
     assert decided("lt", unknown, op("add", unknown, Const(1, INDEX)), {}, {}) is None  # the largest int64 wraps
     assert decided("lt", ROW, op("add", ROW, Const(1, INDEX)), {}, RANGES) is True
+    # 2n - 2^63 is small, and 2n wraps, which a division by 5 would divide by itself.
+    far = Op("add", (Op("mul", (unknown, Const(2, INDEX)), INDEX), Const(-(2**63), INDEX)), INDEX)
+    fifth = Op("div", (far, Const(5, INDEX)), INDEX)
+    assert exact(fifth, {}, {unknown: (2**62, 2**62 + 4)}) is fifth
 
 
 # --- gathers and scatters -------------------------------------------------------------------------
@@ -299,3 +303,16 @@ def test_independent_steps_run_on_all_threads() -> None:
 )
 def test_steps_that_meet_stay_in_order(f: Callable[[fdl.Array], fdl.Array]) -> None:
     assert "serial step" in agrees(f, numbers(40))
+
+
+def test_a_failure_beside_independent_steps() -> None:
+    """Gathers that join a scan's loop fail as nests do, the first gather first, and not as its steps would."""
+
+    def f(x: fdl.Array, w: fdl.Array, a: fdl.Array, b: fdl.Array) -> Any:
+        _, y = lax.scan(lambda c, v: (c, (fnp.cumsum(v[0][:5]), fnp.sin(v[0]), v[1] + v[2])), None, (x, a, b))
+        return y, w[a], w[b]
+
+    a, b = fnp.zeros(6, fnp.int32), fnp.zeros(6, fnp.int32)
+    agrees(f, numbers(6, 64), numbers(6), a, b)
+    with pytest.raises(IndexOutOfBoundsError, match="index 99 is out of bounds"):
+        fdl.jit(f)(numbers(6, 64), numbers(6), a.at[5].set(99), b.at[2].set(77))

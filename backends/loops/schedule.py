@@ -19,7 +19,7 @@ from dataclasses import replace
 from fdl.tracer.records import dataclass
 
 from .access import extent_of, is_independent, position
-from .build import Names, new_names, ranges_in, substitute_in
+from .build import Names, new_names, ranges_in, reads, substitute_in, writes
 from .collapse import collapsed, split
 from .columns import by_rows
 from .crossing import blocked
@@ -204,6 +204,9 @@ class _Scheduler:
         if r is None or r < 256 or not rows.carries or not is_independent(rows):
             return None
         if any(isinstance(s, (Store, For)) for s in rows.body):
+            return None
+        # The blocks of rows go before the loop: what is written ahead of the reduction has to be written before them.
+        if writes(loop.body[: loop.body.index(rows)]) & reads((rows,)):
             return None
         count = max(2, min(32, r // 128, int(total // PARALLEL_COST)))
         step = -(-r // count)

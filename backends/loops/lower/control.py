@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fdl.backends.loops.access import is_apart
+from fdl.backends.loops.build import substitute_in
 from fdl.backends.loops.ir import INDEX, Callback, Const, For, If, Stmt, Value, While, is_observable
 from fdl.backends.loops.values import add, clamp, convert, mul, op, sub
 from fdl.tracer import dtypes
@@ -136,7 +137,7 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
     """scan: a serial loop. `xs[i]` are windows of the stacked inputs, `ys[i]` of the stacked outputs.
 
     With `unroll` that many steps are written out in the loop's body, and those that are left over after it; all of them where there are
-    no more.  A carry that counts (see `counters`) and an `xs` that is an iota are not in memory: they are the loop's variable.
+    no more.  A carry that counts (see `without_counters`) and an `xs` that is an iota are not in memory: they are the loop's variable.
     """
     p = e.params
     n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
@@ -181,12 +182,23 @@ def build_scan(write: Writer, scope: Scope, e: Equation) -> None:
         scope.note(step.name)
         first = mul(step, unroll)
         steps = [s for k in range(unroll) for s in written(add(first, k))]
-        loop = For(step, Const(trips, INDEX), tuple(steps), "serial")
-        # A scan that carries nothing, or that updates elements one by one; failures are told in the order of steps.
-        together = trips > 1 and not is_observable(loop) and is_apart(loop, scope.unit.ranges)
-        scope.block.append(dataclasses.replace(loop, kind="parallel") if together else loop)
+        scope.block.append(_together(scope, For(step, Const(trips, INDEX), tuple(steps), "serial")))
     for k in range(trips * unroll, length):
         scope.block.extend(written(Const(k, INDEX)))
+
+
+def _together(scope: Scope, loop: For) -> For:
+    """A loop over steps, as a parallel one where it carries nothing or updates elements one by one. Failures keep the order of steps.
+
+    Its variable is then that of any nest (see `ir.is_step`): others may join it, and one of theirs may fail where no step does.
+    """
+    trips = scope.unit.ranges[loop.var][1] + 1
+    if trips < 2 or is_observable(loop) or not is_apart(loop, scope.unit.ranges):
+        return loop
+    i = scope.unit.var("i")
+    scope.unit.ranges[i] = (0, trips - 1)
+    scope.note(i.name)
+    return For(i, loop.extent, substitute_in(loop.body, {loop.var: i}), "parallel")
 
 
 def _write_body(

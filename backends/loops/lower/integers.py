@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fdl.backends.loops.ir import INDEX, Const, Load, Op, Value, Var, subvalues
-from fdl.backends.loops.values import Ranges, add, bounds, floordiv, mod, mul, sub
+from fdl.backends.loops.values import Ranges, add, bounds, floordiv, linear, mod, mul, sub
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
@@ -86,8 +86,16 @@ def _of_operation(value: Op, forms: Forms, ranges: Ranges) -> Value | None:
     if divide is None:
         return None
     x, y = parts
+    if not isinstance(y, Const) or y.value <= 0 or not _is_small(x, ranges):
+        return None
     # Division truncates: only where nothing is negative is it the division of indices.
-    return divide(x, int(y.value), ranges) if isinstance(y, Const) and y.value > 0 and bounds(x, ranges)[0] >= 0 else None
+    return divide(x, int(y.value), ranges) if bounds(x, ranges)[0] >= 0 else None
+
+
+def _is_small(form: Value, ranges: Ranges) -> bool:
+    """Whether no sum of some of the form's terms wraps: the division of an index takes the terms apart."""
+    found = linear(form)
+    return abs(found.constant) + sum(abs(c) * max(map(abs, bounds(atom, ranges))) for atom, c in found.terms.items()) < _SAFE
 
 
 def _extreme(name: str, x: Value, y: Value, ranges: Ranges) -> Value:
