@@ -105,7 +105,6 @@ class _Driver:
         self.inlined = 0
         self.depth = 0
         self.costs: dict[int, float] = {}
-        self.uses: Counter[str] = Counter()
         self.tables: dict[str, str] = {}
         """Elements of a table → its symbol."""
         self.runs = 0
@@ -114,7 +113,6 @@ class _Driver:
 
     def emit(self) -> EmittedRoutine:
         code = self.code
-        self.uses = outline.names(self.routine.body).uses
         arena_bytes = self._place_large()
         store_word(code, self.context, 0, "ptr", "%frame")
         store_word(code, self.context, 1, "ptr", "%buffers")
@@ -137,6 +135,11 @@ class _Driver:
             module.shared,
             *((), ()) if self.fences is None else (self._arena(), tuple(self.fences.places)),
         )
+
+    @functools.cached_property
+    def uses(self) -> Counter[str]:
+        """How often the routine mentions each variable."""
+        return outline.names(self.routine.body).uses
 
     def _place_large(self) -> int:
         """The arena's size, after giving the driver's large local buffers a place at its end."""

@@ -162,14 +162,14 @@ def _read(value: Value, known: _Known, same: dict[Var, Value]) -> Value:
 
 def without_dead(block: Block, kept: set[str]) -> Block:
     """`block` without stores to buffers that are never read, and without lets, loops and allocations that nothing needs."""
+    local = {s.buffer.name for s in walk(block) if isinstance(s, Alloc)}
+    dead: set[str] | None = None
     while True:
-        read = _read_buffers(block) | kept
-        local = {s.buffer.name for s in walk(block) if isinstance(s, Alloc)}
-        needed: set[Var] = set()
-        before = sum(1 for _ in walk(block))
-        block = _swept(block, local - read, needed)
-        if sum(1 for _ in walk(block)) == before:
+        unread = local - _read_buffers(block) - kept
+        if unread == dead:
             return block
+        dead = unread
+        block = _swept(block, dead, set())
 
 
 def _read_buffers(block: Block) -> set[str]:
