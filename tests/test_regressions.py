@@ -132,3 +132,19 @@ def test_an_output_of_complex_numbers_is_not_written_over_an_input_of_pairs() ->
     # Both are f64[3,3,2] to compiled code, and only one of them to the caller.
     f = fdl.jit(lambda a: fnp.ones((3, 3), np.complex128) * 2, donate_argnums=0, keep_unused=True)
     assert np.array_equal(np.asarray(f(fnp.ones((3, 3, 2), np.float64))), np.full((3, 3), 2 + 0j))
+
+
+def test_a_gather_of_windows_without_elements() -> None:
+    """The loop over the indices has nothing to store, and the checker of scheduled loops refused it."""
+    for mode in ("fill", "clip"):
+        holds(
+            f"""program main(a: i32[5,1,5,0], b: i32[5,3,3]) {{
+                  c: i32[5,3,0] = gather[axes=(0, 1, 2), fill=1, mode="{mode}"] a b
+                  return c
+                }}""",
+            np.zeros((5, 1, 5, 0)),
+            np.full((5, 3, 3), 1),
+        )
+    x, at = fnp.zeros((5, 1, 5, 0)), fnp.ones((5, 3), fnp.int32)
+    with pytest.raises(IndexOutOfBoundsError, match="index 7 is out of bounds for axis 2 of size 5"):
+        fdl.jit(lambda x, at: x[at, at - 1, at + 6])(x, at)

@@ -99,9 +99,14 @@ def build_gather(scope: Scope, e: Equation) -> None:
     batch = indices.type.shape[:-1]
     place = None if out.type.ndim == 0 else scope.target(out)
     empty = any(x.type.shape[a] == 0 for a in axes)
+    if out.type.size == 0 and mode != "raise":
+        return
     nest = Nest(scope)
     outer = nest.over(batch)
     at, ok = _position(scope, nest, e, x.type.shape, indices, outer.index)
+    if out.type.size == 0:  # of windows without elements the indices still count
+        nest.close()
+        return
     inner = nest.over(_rest(x.type.shape, axes), "j")
     value: Value = const(_plain(e.params["fill"], out.type.dtype), out.type.dtype)
     if not empty:
