@@ -17,6 +17,7 @@ from fuzz.building import Builder, Rejected
 from fuzz.checks import ALL, check
 from fuzz.choices import Seeded
 from fuzz.coverage import Coverage, record
+from fuzz.derivatives import check_derivatives
 from fuzz.entries import ENTRIES, missing
 from fuzz.failure import Failure
 from fuzz.growing import add
@@ -176,6 +177,13 @@ def test_wrong_derivatives_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             mul, "transpose", lambda ct, x, y: [None if g is None else fdl.numpy.multiply(g, 1.01) for g in true(ct, x, y)]
         )
         assert found(program(WAVE, *VALUES)) == "reverse"
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round", "trunc"])
+def test_a_staircase_is_no_slope(name: str) -> None:
+    """At some of the points a difference goes over twice as many steps as half of it does: the slope would be 1e5, and it is 0."""
+    p = parse(f"program main(a: f64[400]) {{ b: f64[400] = mul a 100000.0:f64 c: f64[400] = {name} b return c }}")
+    assert check_derivatives(p, [np.linspace(0.1, 0.9, 400)], 0)["compared"] > 0
 
 
 def test_a_text_that_reads_back_as_another_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
