@@ -32,7 +32,7 @@ from benchmarks.growth.fits import (
     rises,
     segments,
 )
-from benchmarks.growth.run import Found, foretold, measure, rounds_for
+from benchmarks.growth.run import Found, again, foretold, measure, rounds_for
 from benchmarks.kits import fdl_kit
 from benchmarks.record import Absent, Bench, Case, find
 from benchmarks.timing import Timing
@@ -251,7 +251,10 @@ def test_a_quadratic_peer_ends_and_fdl_goes_on() -> None:
 def test_sweeps_go_over_a_machine_that_is_slow_for_a_while() -> None:
     slow = iter([1.0, 1.0, 9.0, 9.0, 1.0, 1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0])
     crew: Any = FakeCrew(fdl=lambda n: 1e-6 * n * next(slow))
-    found = measure(LINEAR, crew, sizes=LINEAR.sizes, seconds=0.1, rounds=2, sweeps=3)
+    found = measure(LINEAR, crew, sizes=LINEAR.sizes, seconds=0.1, rounds=2)
+    assert cliffs(found.points["fdl"])
+    for _ in range(2):
+        again(found, crew, seconds=0.1, rounds=2)
     assert [p.seconds for p in found.points["fdl"]] == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3])
     assert found.timings["fdl", 100].median == pytest.approx(2e-4) and found.timings["fdl", 1].median == pytest.approx(2e-6)
     assert not cliffs(found.points["fdl"]) and len(crew.asked) == 12

@@ -13,7 +13,7 @@ from .. import machine, report
 from ..driver import Crew
 from . import page, picture
 from .curves import CURVES, LIBRARIES, Curve
-from .run import Found, measure
+from .run import Found, again, measure
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "growth.md"
 
@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.out is None:
         # Part of the curves is no page to keep.
         options.out = Path("-") if options.curve or options.largest else PAGE
-    options.seconds, options.rounds, options.sweeps = (0.02, 2, 1) if options.quick else (0.1, 2, 3)
+    options.seconds, options.rounds, options.sweeps = (0.02, 2, 1) if options.quick else (0.1, 2, 4)
     return options
 
 
@@ -85,8 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
         head = report.heading(machine.describe(options.threads), crew.versions, crew.rates(), command)
         for curve in curves:
             wanted = sizes(curve, options.quick, options.largest)
-            how = {"seconds": options.seconds, "rounds": options.rounds, "sweeps": options.sweeps}
-            found.append(measure(curve, crew, sizes=wanted, say=_say, **how))
+            found.append(measure(curve, crew, sizes=wanted, seconds=options.seconds, rounds=options.rounds, say=_say))
+        for k in range(1, options.sweeps):
+            for one in found:
+                again(one, crew, seconds=options.seconds, rounds=options.rounds)
+            _say(f"sweep {k + 1} of {options.sweeps}")
     if options.out == Path("-"):
         print(page.page(head, found), end="")
     else:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 CLIFF = 1.5
-"""A cliff: from one point to the next the cost of a unit of work rises by more than this factor."""
+"""A cliff: the cost of a unit of work rises by more than this factor while the size doubles, or grows by less."""
 SLACK = 0.15
 """How far above its expected exponent a fitted one may lie: caches and noise."""
 
@@ -96,14 +96,24 @@ def rises(points: Sequence[Point]) -> list[float]:
 
 
 def cliffs(points: Sequence[Point], factor: float = CLIFF) -> list[Cliff]:
-    """Where the cost of a unit of work rises by more than a factor.
+    """Where the cost of a unit of work rises by more than a factor for each doubling of the size, or from one size to the next.
 
     Example:
         >>> cliffs([Point(1, 1, 1.0), Point(2, 2, 2.5), Point(4, 4, 10.0), Point(8, 8, 11.0)])
         [Cliff(before=2, after=4, factor=2.0)]
     """
     pairs = zip(itertools.pairwise(points), rises(points), strict=True)
-    return [Cliff(a.n, b.n, rise) for (a, b), rise in pairs if rise > factor]
+    return [Cliff(a.n, b.n, rise) for (a, b), rise in pairs if rise > allowed(a.n, b.n, factor)]
+
+
+def allowed(before: int, after: int, factor: float = CLIFF) -> float:
+    """By how much the cost of a unit may rise between two sizes.
+
+    Example:
+        >>> allowed(10, 15), allowed(10, 20), allowed(10, 40)
+        (1.5, 1.5, 2.25)
+    """
+    return float(factor ** max(1.0, math.log2(after / before)))
 
 
 def line(points: Sequence[Point]) -> Line | None:

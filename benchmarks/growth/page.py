@@ -14,13 +14,14 @@ from .run import Found
 
 EXPLANATION = f"""\
 One computation at many sizes, fdl and JAX each in a process of its own, one working at a time, in alternating rounds; results are
-compared before anything is timed. A curve is gone through several times, so that a machine that is slow for some seconds leaves no mark on
-the sizes of those seconds. Figures are minimum / median in µs; exponents, costs and cliffs are of the minima.
+compared before anything is timed. All curves are gone through several times, one after the other, so that a machine that is slow
+for a while leaves no mark on the sizes of that while. Figures are minimum / median in µs; exponents, costs and cliffs are of the minima.
 
 The *exponent* of a range of sizes is the slope of log time over log size, by least squares; at the largest sizes it may be the
-expected one plus {SLACK}. A *cliff* is a place where a unit of work costs more than {CLIFF} times what it costs at the size before; the
-factor stands in the column *change*. The straight line is the one with the least squared relative distances. Nothing comes from a
-cache on disk, and each compilation is of a program that has not been compiled before.
+expected one plus {SLACK}. A *cliff* is a place where a unit of work costs more than {CLIFF} times what it costs at the size before (where
+sizes lie further apart, that for each doubling); the factor stands in the column *change*. The straight line is the one with the least
+squared relative distances. Nothing comes from a cache on disk, and each compilation is of a program that has not been
+compiled before.
 """
 
 SUMMARY = (
@@ -93,6 +94,7 @@ def rows(found: Found) -> list[list[str]]:
         head += [f"{TITLES[x]}, a{'n' if curve.unit[0] in 'aeiou' else ''} {curve.unit}", "change"]
     points = {x: {p.n: p for p in found.points[x]} for x in peers}
     changes = {x: dict(zip([p.n for p in found.points[x][1:]], rises(found.points[x]), strict=True)) for x in peers}
+    steep = {x: {c.after for c in cliffs(found.points[x])} for x in peers}
     table = [head]
     for n in found.sizes():
         cells = [f"{n:,}", *(pair(found.timings.get((x, n))) for x in peers)]
@@ -103,7 +105,7 @@ def rows(found: Found) -> list[list[str]]:
             cells.append(f"{ours.minimum / other.minimum:.2f} / {ours.median / other.median:.2f}" if ours and other else "–")
         for x in peers:
             change = changes[x].get(n)
-            text = "–" if change is None else f"×{change:.2f}" if change <= CLIFF else f"**×{change:.2f}**"
+            text = "–" if change is None else f"**×{change:.2f}**" if n in steep[x] else f"×{change:.2f}"
             cells += [cost(points[x][n].cost) if n in points[x] else "–", text]
         table.append(cells)
     return table

@@ -3,7 +3,7 @@
 What a point will take is foretold by the points before it. A library's curve ends where a call would take too long, and long calls get
 fewer rounds: a quadratic loop costs seconds, never hours.
 
-A curve is gone through several times, in *sweeps*: a machine that is slower for some seconds would otherwise leave a cliff at the sizes
+All curves are gone through several times, in *sweeps*: a machine that is slower for a while would otherwise leave a cliff at the sizes
 that were measured then.
 """
 
@@ -89,11 +89,10 @@ def measure(
     sizes: Sequence[int],
     seconds: float,
     rounds: int,
-    sweeps: int = 1,
     say: Callable[[str], None] = lambda _: None,
     longest: float = LONGEST,
 ) -> Found:
-    """The curve at those sizes; each sweep has so many rounds."""
+    """The curve at those sizes."""
     found, going = Found(curve), list(LIBRARIES)
     for n in sizes:
         expected = {name: foretold(found.points.get(name, ()), n) for name in going}
@@ -113,14 +112,11 @@ def measure(
             continue
         found.add(n, units, row)
         say(f"{curve.name}: {n}")
-    for k in range(1, sweeps):
-        _again(found, crew, seconds, rounds)
-        say(f"{curve.name}: sweep {k + 1} of {sweeps}")
     return found
 
 
-def _again(found: Found, crew: Crew, seconds: float, rounds: int) -> None:
-    """Measures each point that there is once more."""
+def again(found: Found, crew: Crew, *, seconds: float, rounds: int) -> None:
+    """Measures each point that there is once more, and adds to what is known of it."""
     known = {(name, p.n): p for name, points in found.points.items() for p in points}
     for n in found.sizes():
         mine = {name: known[name, n] for name in LIBRARIES if (name, n) in known}
