@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import fdl
 import fdl.numpy as fnp
 from fdl.tracer import tree
+from tests.listings import loops_of
 
 V = np.array([0.7, -0.4, 1.3, 0.2, -0.9, 0.5, 1.1])
 
@@ -35,7 +36,7 @@ def loops_in(f: Any, *args: Any) -> list[int]:
     """The lengths of the program's loops in compiled code."""
     return [
         int(line.split("<")[1].split()[0])
-        for line in f.lower(*args).loops.splitlines()
+        for line in loops_of(f, *args).splitlines()
         if line.strip().startswith("serial step")
     ]
 

@@ -11,6 +11,7 @@ import fdl
 import fdl.numpy as fnp
 from fdl.backends.loops.interpret import run
 from fdl.backends.loops.pipeline import pipeline
+from tests.listings import loops_of
 
 SHAPES = [(65, 130), (200, 23), (8, 600), (150, 256), (33, 1024)]
 """Rows of the last two are so far apart that their lines share sets of a cache."""
@@ -31,21 +32,21 @@ def test_rows_and_columns_together(shape: tuple[int, int], dtype: str) -> None:
 
 def test_the_schedule_copies_blocks() -> None:
     x = fnp.zeros((128, 128))
-    text = fdl.jit(lambda a: a.T + a).lower(x).loops
+    text = loops_of(lambda a: a.T + a, x)
     assert "transpose in0" in text and "alloc local" in text
     small = fnp.zeros((16, 16))
-    assert "transpose" not in fdl.jit(lambda a: a.T + a).lower(small).loops
+    assert "transpose" not in loops_of(lambda a: a.T + a, small)
 
 
 def test_rows_on_pages_apart_are_turned_in_wider_blocks() -> None:
-    loops = [fdl.jit(lambda a: a.T + 1).lower(fnp.zeros((512, n))).loops for n in (1024, 1025)]
+    loops = [loops_of(lambda a: a.T + 1, fnp.zeros((512, n))) for n in (1024, 1025)]
     assert "t: f32[64, 272]" in loops[0] and "t: f32[64, 144]" in loops[1]
 
 
 def test_two_crossing_loads_have_a_copy_each() -> None:
     x, y = np.random.default_rng(1).normal(size=(2, 100, 100))
     f = fdl.jit(lambda a, b: a.T * b.T - a)
-    assert f.lower(x, y).loops.count("= transpose") == 2
+    assert loops_of(f, x, y).count("= transpose") == 2
     np.testing.assert_array_equal(f(x, y), x.T * y.T - x)
 
 

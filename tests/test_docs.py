@@ -37,4 +37,4 @@ def test_python_blocks_of_a_page(page: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     for block in blocks:
         with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(block, str(page), "exec"), {})
+            exec(compile(block, page.name, "exec"), {})  # a path could have the words that a page looks for

@@ -32,6 +32,7 @@ from fdl.tracer.ir import Type
 from fdl.tracer.primitive import Named, lookup
 from fdl.transforms import announce
 from fdl.transforms.compiled import Compiled, Jitted
+from tests.listings import loops_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = "test_jit.py"
@@ -445,7 +446,7 @@ def test_one_row_of_a_donated_cache_is_written_in_place() -> None:
     write = fdl.jit(lambda cache, i, row: cache.at[i].set(row), donate_argnums=0)
     plan = str(write.lower(fnp.zeros((n, width)), 0, fnp.zeros(width)).plan)
     assert "out0 takes over the memory of in0" in plan
-    assert "in0" not in write.lower(fnp.zeros((n, width)), 0, fnp.zeros(width)).loops.split("do\n", 1)[1]
+    assert "in0" not in loops_of(write, fnp.zeros((n, width)), 0, fnp.zeros(width)).split("do\n", 1)[1]
     cache = write(fnp.zeros((n, width)), 0, fnp.zeros(width))
     address = cache._data.ctypes.data
     for i in range(50):

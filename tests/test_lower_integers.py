@@ -18,6 +18,7 @@ from fdl.backends.loops.lower.integers import decided, exact
 from fdl.backends.loops.values import convert, op, var
 from fdl.tracer import dtypes
 from fdl.tracer.errors import IndexOutOfBoundsError
+from tests.listings import loops_of
 
 ROW, COLUMN = var("i"), var("j")
 RANGES = {ROW: (0, 9), COLUMN: (-3, 4)}
@@ -35,7 +36,7 @@ def agrees(f: Callable[..., Any], *args: Any) -> str:
     for a, b in zip(got, want, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=2e-6)
-    return str(fdl.jit(f).lower(*args).loops)
+    return loops_of(f, *args)
 
 
 # --- forms ----------------------------------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_independent_steps_are_parallel(f: Callable[[fdl.Array], fdl.Array]) -> 
 
 
 def test_independent_steps_run_on_all_threads() -> None:
-    loops = str(fdl.jit(lambda x: lax.fori_loop(0, 10**6, lambda i, x: x.at[i].set(0.5 * x[i]), x)).lower(fnp.zeros(10**6)).loops)
+    loops = loops_of(lambda x: lax.fori_loop(0, 10**6, lambda i, x: x.at[i].set(0.5 * x[i]), x), fnp.zeros(10**6))
     assert "parallel" in loops
     assert "serial" not in loops
     assert "check" not in loops

@@ -17,6 +17,7 @@ from fdl.backends.loops.ir import Call, walk
 from fdl.backends.loops.lower import contract, packing, panels
 from fdl.backends.loops.pipeline import stages
 from fdl.tracer.primitive import run_program
+from tests.listings import loops_of
 
 SHAPES = [(32, 512, 512), (9, 300, 128), (64, 1000, 64), (16, 4096, 32), (200, 97, 33), (1, 500, 300)]
 
@@ -90,7 +91,7 @@ def test_a_product_of_few_columns_runs_along_the_depth() -> None:
     for shape, other, spec in cases:
         a, b = rng.normal(size=shape), rng.normal(size=other)
         f = fdl.jit(lambda a, b, spec=spec: fnp.einsum(spec, a, b))
-        assert "packed" in f.lower(a, b).loops
+        assert "packed" in loops_of(f, a, b)
         np.testing.assert_allclose(f(a, b), np.einsum(spec, a, b), rtol=1e-12, atol=1e-12)
-    wide = fdl.jit(lambda a, b: a @ b).lower(fnp.zeros((70, 40)), fnp.zeros((40, 7))).loops
+    wide = loops_of(lambda a, b: a @ b, fnp.zeros((70, 40)), fnp.zeros((40, 7)))
     assert "packed" not in wide
