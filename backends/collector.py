@@ -16,15 +16,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """No collection begins by itself inside. Where they are switched off already, they stay so.
+    """No collection begins by itself inside.
 
-    The switch is the process's: of several threads, one at a time may pause (compilation has a lock).
+    It is the threshold that is taken away and not the switch: another thread may turn the collector off meanwhile (`gc.disable`), or give
+    it thresholds of its own, and both stay as they are. Thresholds are the process's: of several threads, one at a time may pause
+    (compilation has a lock).
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
+    before = gc.get_threshold()
+    gc.set_threshold(0, *before[1:])
     try:
         yield
     finally:
-        gc.enable()
+        if gc.get_threshold()[0] == 0:
+            gc.set_threshold(*before)
