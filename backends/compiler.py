@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .llvm.callpath import concrete as concrete
     from .llvm.callpath import is_sole as is_sole
     from .llvm.locks import COMPILING as COMPILING
+    from .llvm.pool import empty as empty
     from .loops.lower import LoweringError as LoweringError
     from .loops.show import show as show
     from .stored import sources_of as sources_of
@@ -29,6 +30,7 @@ else:
             "LoweringError": "fdl.backends.loops.lower:LoweringError",
             "compile_program": "fdl.backends.executable:compile_program",
             "concrete": "fdl.backends.llvm.callpath:concrete",
+            "empty": "fdl.backends.llvm.pool:empty",
             "entry_for": "fdl.backends.executable:entry_for",
             "flat_caller": "fdl.backends.executable:flat_caller",
             "is_sole": "fdl.backends.llvm.callpath:is_sole",

@@ -1,4 +1,5 @@
-"""Fills the tracer's slots: which code runs single operations, and where the primitives are that no loaded module declares."""
+"""Fills the tracer's slots: which code runs single operations, where the memory of arrays comes from, and where the primitives are that no
+loaded module declares."""
 
 import math
 from collections import OrderedDict
@@ -9,7 +10,7 @@ import numpy as np
 
 from fdl.backends import compiler
 from fdl.config import config
-from fdl.tracer import trace
+from fdl.tracer import array, trace
 from fdl.tracer.array import ArrayBase
 from fdl.tracer.ir import freeze, type_of
 from fdl.tracer.primitive import ELSEWHERE, Elementwise, Primitive, View
@@ -19,6 +20,8 @@ LARGE = 1 << 17
 """Elements from which on NumPy, on one thread and in fresh memory, loses to a kernel by more than its compilation is noticed."""
 SMALL = 1 << 12
 """Elements up to which NumPy sorts in much less time, within a thousand calls, than it takes to compile a kernel for one more shape."""
+BLOCK = 1 << 17
+"""Bytes from which on an array that is copied in lies in a recycled block: 64-byte aligned, the largest with huge pages."""
 _MOST = 4096
 
 _seen: OrderedDict[Any, None] = OrderedDict()
@@ -85,7 +88,18 @@ def _again(primitive: Primitive, inputs: Sequence[Any], params: dict[str, Any]) 
     return False
 
 
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Memory for an array that is copied in, where kernels read and write it best.
+
+    Blocks have no name for dtypes that are not NumPy's: such an array would be a view of one, which a call that it is donated to cannot
+    take over.
+    """
+    is_large = math.prod(shape) * dtype.itemsize >= BLOCK and dtype.isbuiltin == 1 and config.backend != "reference"
+    return compiler.empty(shape, dtype) if is_large else np.empty(shape, dtype)
+
+
 trace.install(run)
+array.install(empty)
 ELSEWHERE.extend(
     [
         *(f"fdl.transforms.{name}" for name in ("remat", "custom_jvp", "custom_vjp", "implicit")),

@@ -33,7 +33,7 @@ from . import safetensors
 from .numpy.scalar_types import ScalarType
 from .safetensors import FormatError
 from .tracer import dtypes, errors, tree
-from .tracer.array import Array, ArrayBase
+from .tracer.array import Array, ArrayBase, private
 from .tracer.errors import DTypeError, FdlError, TreeError
 
 Node: TypeAlias = Any
@@ -313,7 +313,7 @@ def _decode_array(node: Node, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any
         case "scalar":
             return data[()]
         case kind:
-            return Array(data, weak=kind == "weak")
+            return Array(private(data), weak=kind == "weak")
 
 
 def _loaded_class(node: Node, where: str, at: str) -> Any:
@@ -447,7 +447,7 @@ def _leaf_nodes(node: Node) -> Iterator[Node]:
 def _load_foreign(where: str, arrays: Mapping[str, np.ndarray[Any, Any]], like: Any) -> Any:
     """The arrays of a file that `save` didn't write: a dict by name, or a tree like `like` filled by dotted names."""
     if like is None:
-        return {name: Array(array) for name, array in arrays.items()}
+        return {name: Array(private(array)) for name, array in arrays.items()}
     leaves, structure = tree.flatten_with_paths(like)
     names = _tensor_names([path for path, _ in leaves])
     faults = []
@@ -464,4 +464,4 @@ def _load_foreign(where: str, arrays: Mapping[str, np.ndarray[Any, Any]], like: 
     faults += [f"{name}: saved, not expected" for name in arrays if name not in set(names)]
     if faults:
         raise _misfit(where, faults)
-    return tree.unflatten(structure, [Array(arrays[name]) for name in names])
+    return tree.unflatten(structure, [Array(private(arrays[name])) for name in names])

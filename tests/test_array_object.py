@@ -101,6 +101,38 @@ def test_copies_and_pickles() -> None:
     assert gone() is None
 
 
+def test_large_copies_lie_where_kernels_read_them_best() -> None:
+    """64-byte aligned, whatever they are copied from, and their own."""
+    raw = np.arange(1_000_001, dtype=np.uint8)
+    source = raw[1:].view(">f4")[: 400 * 500].reshape(400, 500)  # misaligned, and of another byte order
+    x = fnp.asarray(source)
+    made = {
+        "asarray": x, "transposed": fnp.asarray(source.T), "copy": x.copy(), "deepcopy": copy.deepcopy(x), "slice": x[1:, 3:],
+        "pickle": pickle.loads(pickle.dumps(x)), "zeros": fnp.zeros((400, 500)),
+        "device_put": fdl.device_put({"a": source})["a"],
+        "computed": fnp.tanh(x + 1) * 2,
+    }  # fmt: skip
+    for name, array in made.items():
+        assert array.data.ctypes.data % 64 == 0, name
+        assert array.dtype.isnative and not array.data.flags.writeable, name
+    for name in ("asarray", "copy", "deepcopy", "pickle", "device_put"):
+        np.testing.assert_array_equal(made[name], source.astype("=f4"))
+        assert name == "asarray" or made[name] is not x
+    raw[:] = 0
+    np.testing.assert_array_equal(made["transposed"], np.asarray(x).T)
+    with pytest.raises(TypeError, match="object"):
+        fnp.asarray(np.full(100_000, None))
+
+
+@pytest.mark.parametrize("dtype", dtypes.ALL, ids=str)
+def test_large_copies_can_be_donated(dtype: dtypes.DType) -> None:
+    f = fdl.jit(lambda x: x + x, donate_argnums=0)
+    for x in (fnp.asarray(np.ones(300_000, dtype)), fnp.ones(300_000, dtype), fnp.asarray(np.ones(300_000, dtype.newbyteorder(">")))):
+        want = np.asarray(x + x)
+        np.testing.assert_array_equal(f(x), want)
+        assert x.is_deleted()
+
+
 def test_text() -> None:
     x = fnp.asarray(1.23456)
     assert f"{x:.2f}" == "1.23" and f"{x}" == str(x) and f"{fnp.asarray(7):03d}" == "007" and f"{fnp.ones(2)}" == "[1. 1.]"

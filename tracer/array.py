@@ -8,6 +8,7 @@ Invariant: nobody else can write to an Array's memory.  May be imported by: ever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,7 @@ class Array(ArrayBase):
         """Takes ownership of `data`: an ndarray that nobody else will write to. Users call `fdl.numpy.asarray`."""
         if type(data) is not np.ndarray:
             data = np.asarray(data)
-        if data.dtype not in dtypes.SHORT:
-            raise DTypeError(
-                f"fdl has no arrays of dtype {data.dtype}. Expected one of {', '.join(d.name for d in dtypes.ALL)}.{at(user_source())}"
-            )
+        _known(data.dtype)
         if not data.flags.c_contiguous or not data.flags.aligned:
             data = np.array(data, order="C", copy=True)
         if data.flags.writeable:
@@ -220,14 +218,50 @@ class Array(ArrayBase):
         return self
 
     def __deepcopy__(self, memo: Any) -> Array:
-        return Array(self.data.copy(), self._weak)
+        return Array(private(self.data), self._weak)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.data.tobytes(), dtypes.SHORT[self.data.dtype], self.data.shape, self._weak)
 
 
 def _rebuild(data: bytes, dtype: str, shape: tuple[int, ...], weak: bool) -> Array:
-    return Array(np.frombuffer(bytearray(data), dtypes.FROM_SHORT[dtype]).reshape(shape), weak)
+    return Array(private(np.frombuffer(data, dtypes.FROM_SHORT[dtype]).reshape(shape)), weak)
+
+
+EMPTY: Callable[[tuple[int, ...], dtypes.DType], np.ndarray[Any, Any]] = np.empty
+"""Gives the memory of an array that is to be filled."""
+
+
+def install(empty: Callable[[tuple[int, ...], dtypes.DType], np.ndarray[Any, Any]]) -> None:
+    """Fills the slot: where the memory of arrays comes from."""
+    global EMPTY
+    EMPTY = empty
+
+
+LARGE = 1 << 19
+"""Bytes from which on a result of NumPy's is worth a copy to memory where kernels read it better."""
+
+
+def is_placed(data: np.ndarray[Any, Any]) -> bool:
+    """Whether an Array may own `data` as it is: it is nobody else's, and not large on a misaligned address."""
+    own = data.base is None and data.flags.owndata and data.flags.writeable
+    return own and (data.nbytes < LARGE or data.ctypes.data % 64 == 0)
+
+
+def private(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A copy of `data` for an Array to own: C-contiguous, in native byte order, and where kernels read it best."""
+    copy = EMPTY(data.shape, _known(data.dtype.newbyteorder("=")))
+    copy[...] = data
+    return copy
+
+
+def _known(dtype: dtypes.DType) -> dtypes.DType:
+    """The dtype of fdl's that `dtype` is equal to."""
+    if dtype not in dtypes.SHORT:
+        raise DTypeError(
+            f"fdl has no arrays of dtype {dtype}. Expected one of {', '.join(d.name for d in dtypes.ALL)}.{at(user_source())}"
+        )
+    return dtypes.FROM_SHORT[dtypes.SHORT[dtype]]
 
 
 def own(value: Any) -> Array:
@@ -237,8 +271,7 @@ def own(value: Any) -> Array:
     scalar = dtypes.scalar_type(value)
     if scalar is not None:
         return Array(_of_scalar(value, scalar[0]), scalar[1])
-    data = np.array(value, order="C", copy=True)
-    return Array(data.astype(data.dtype.newbyteorder("="), copy=False))
+    return Array(private(np.asarray(value)))
 
 
 def as_numpy(value: Any) -> np.ndarray[Any, Any]:

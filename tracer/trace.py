@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes, tree
-from .array import Array, ArrayBase, as_numpy, own
+from .array import Array, ArrayBase, as_numpy, is_placed, own, private
 from .effects import may_remove
 from .errors import (
     ConcretizationError,
@@ -487,9 +487,7 @@ def run_reference(primitive: Primitive, inputs: Sequence[Any], params: Params) -
 def _result(data: Any, t: Type) -> Array:
     data = np.asarray(data)
     assert data.shape == t.shape and data.dtype == t.dtype, f"reference gave {data.dtype}{data.shape}, abstract evaluation {t}"
-    if data.base is not None or not data.flags.owndata or not data.flags.writeable:
-        data = np.array(data, order="C", copy=True)
-    return Array(data, t.weak)
+    return Array(data if is_placed(data) else private(data), t.weak)
 
 
 EAGER: Callable[[Primitive, Sequence[Any], Params], list[Any]] = run_reference

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes
-from fdl.tracer.array import Array
+from fdl.tracer.array import Array, private
 from fdl.tracer.errors import DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise as e
@@ -99,7 +99,7 @@ def _numpy_item(x: Array, index: Any) -> Array | None:
             return None
         items.append(i)
     try:
-        return Array(np.array(x.data[tuple(items)], order="C", copy=True), x.weak_type)
+        return Array(private(np.asarray(x.data[tuple(items)])), x.weak_type)
     except (IndexError, ValueError, TypeError):
         return None
 

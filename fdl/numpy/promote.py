@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fdl.tracer import dtypes
-from fdl.tracer.array import Array, ArrayBase, own
+from fdl.tracer.array import Array, ArrayBase, own, private
 from fdl.tracer.errors import AxisError, ConcretizationError, DTypeError, ShapeError, at, user_source
 from fdl.tracer.ir import Type, type_of
 from fdl.tracer.ops import elementwise
@@ -279,7 +279,7 @@ def asarray(a: Any, dtype: Any = None, *, device: Any = None, copy: bool | None 
     if isinstance(y, Tracer):
         return y
     out = own(y)
-    return Array(out.data.copy(), out.weak_type) if copy and out is a else out
+    return Array(private(out.data), out.weak_type) if copy and out is a else out
 
 
 def no_out(name: str, out: Any) -> None:

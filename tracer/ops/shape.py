@@ -44,7 +44,7 @@ def _broadcast_reference(x: np.ndarray, *, shape: Shape, axes: Shape) -> np.ndar
     full = [1] * len(shape)
     for i, a in enumerate(axes):
         full[a] = x.shape[i]
-    return np.array(np.broadcast_to(x.reshape(full), shape))
+    return np.broadcast_to(x.reshape(full), shape)
 
 
 def _broadcast_transpose(ct: Any, x: Undefined, *, shape: Shape, axes: Shape) -> tuple[Any]:
@@ -466,7 +466,7 @@ def _iota_abstract(*, shape: Shape, dtype: dtypes.DType, axis: int) -> Type:
 
 def _iota_reference(*, shape: Shape, dtype: dtypes.DType, axis: int) -> np.ndarray:
     steps = SCALARS["convert"].impl(np.arange(shape[axis], dtype=np.int64), dtype=dtype)
-    return np.array(np.broadcast_to(steps.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape))
+    return np.broadcast_to(steps.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape)
 
 
 iota_p = Primitive("iota", abstract=_iota_abstract, reference=_iota_reference, lowering=Named("iota"))
