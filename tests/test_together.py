@@ -10,8 +10,10 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl import nn, random
 from fdl.numpy import together
 from fdl.numpy.together import LARGE
+from fdl.tracer.errors import ShapeError
 from fdl.tracer.ir import type_of
 
 SHAPES = [((40, 64, 64), (64,)), ((64, 1), (64, 3000)), ((2, 1, 70_000), (3, 1)), ((1, LARGE), (3, 1))]
@@ -84,3 +86,41 @@ def test_wrong_shapes_have_the_functions_name_and_the_users_line() -> None:
     for _ in range(3):
         with pytest.raises(ValueError, match=r"(?s)add: shapes .*\n  at .*test_together.py"):
             x + y
+
+
+LAYERS = [nn.Linear(5), nn.Conv(5, 2), nn.Conv(5, 3, strides=2, padding="SAME"), nn.Conv(6, (2,), groups=2)]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_a_product_and_its_bias_are_one_kernel(layer: nn.Layer, kernels: list[str]) -> None:
+    x = random.normal(random.key(1), (3, 7, 6, 4))
+    params, state = layer.init(random.key(0), x)
+    params["b"] = random.normal(random.key(2), params["b"].shape)
+    del kernels[:]
+    want = fdl.jit(lambda p, x: layer(p, state, x)[0])(params, x)
+    slope = fdl.grad(lambda p: layer(p, state, x)[0].sum())(params)
+    assert not kernels  # what is transformed is left to the transformation
+    for _ in range(2):
+        np.testing.assert_array_equal(layer(params, state, x)[0], want)
+    assert len(kernels) == 2 and len(set(kernels)) == 1
+    np.testing.assert_allclose(slope["b"], np.full(params["b"].shape, want.size / want.shape[-1]), rtol=1e-6)
+    with fdl.config.using(backend="reference"):
+        np.testing.assert_allclose(layer(params, state, x)[0], want, rtol=1e-5, atol=1e-5)
+    # NumPy's arrays, and parameters of other dtypes, are as welcome.
+    np.testing.assert_array_equal(layer(params, state, np.asarray(x))[0], want)
+    wide = layer(fdl.tree.map(lambda p: p.astype("float64"), params), state, x)[0]
+    assert wide.dtype == np.float64
+
+
+def test_arguments_of_a_kernel_are_told_apart(kernels: list[str]) -> None:
+    def power(x: Any, *, n: int) -> Any:
+        return x**n
+
+    x = fnp.arange(4.0)
+    assert [together.compiled(power, x, n=n).tolist() for n in (2, 3, 2)] == [[0, 1, 4, 9], [0, 1, 8, 27], [0, 1, 4, 9]]
+
+
+def test_wrong_biases_are_told_at_the_users_line() -> None:
+    layer, x = nn.Linear(3), fnp.ones((2, 4))
+    with pytest.raises(ShapeError, match=r"do not broadcast(.|\n)*test_together.py:\d+"):
+        layer({"w": fnp.ones((4, 3)), "b": fnp.ones(2)}, (), x)

@@ -8,6 +8,7 @@ from typing import Any
 import fdl.random as random
 from fdl import numpy as fnp
 from fdl.numpy.promote import promote_operands
+from fdl.numpy.together import compiled
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ops import convolve
 from fdl.tracer.records import dataclass
@@ -91,11 +92,16 @@ class Conv(Layer):
         padding = pairs(str(self), self.padding, spatial, window, strides, dilation)
         x, w = promote_operands("Conv", x, w, broadcast=False)
         x, lead = merge_batch(x, t.shape, len(window) + 1)
-        y = convolve.conv(
-            x, w, strides=strides, padding=padding, lhs_dilation=(1,) * len(window), rhs_dilation=dilation, groups=self.groups
-        )
-        return split_batch(fnp.add(y, bias[0]) if bias else y, lead), state
+        how: dict[str, Any] = {"strides": strides, "padding": padding, "lhs_dilation": (1,) * len(window), "rhs_dilation": dilation}
+        how["groups"] = self.groups
+        y = compiled(biased, x, w, *bias, **how) if bias else convolve.conv(x, w, **how)
+        return split_batch(y, lead), state
 
     def _check(self, shape: tuple[int, ...]) -> None:
         rank = len(sizes("Conv", "window", self.window))
         need_axes(self, shape, rank + 1, f"(..., {rank} spatial axes, channels)")
+
+
+def biased(x: Any, w: Any, b: Any, **how: Any) -> Any:
+    """A convolution, plus b."""
+    return fnp.add(convolve.conv(x, w, **how), b)

@@ -7,6 +7,7 @@ from typing import Any
 
 import fdl.random as random
 from fdl import numpy as fnp
+from fdl.numpy.together import compiled
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.records import dataclass
 
@@ -61,5 +62,9 @@ class Linear(Layer):
             raise ShapeError(
                 f"{self}: the input has shape {shape}, expected (..., {n}): the weights are ({n}, {self.features}).{at(user_source())}"
             )
-        y = fnp.matmul(x, w)
-        return (fnp.add(y, bias[0]) if bias else y), state
+        return (compiled(affine, x, w, *bias) if bias else fnp.matmul(x, w)), state
+
+
+def affine(x: Any, w: Any, b: Any) -> Any:
+    """x w + b."""
+    return fnp.add(fnp.matmul(x, w), b)

@@ -1,4 +1,6 @@
-"""One kernel for an operation and the broadcasting of its operands, outside of transformations.
+"""One kernel for several operations, outside of transformations: `applied` and `compiled`.
+
+`applied` joins an operation and the broadcasting of its operands:
 
     h + b, with h of shape (128, 24, 24, 32) and b of shape (32,)
 
@@ -6,19 +8,21 @@ Each by itself, broadcasting would write `b` as often as `h` has pixels, for the
 maps.  As with all light operations, only what comes for the second time is worth a kernel, and only what has the same bits either way:
 results do not depend on what ran before.
 
+`compiled` joins what is compiled anyway, such as a product, and what is done to its result.
+
 May be imported by: functions that take operands of several shapes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from fdl._slots import LARGE
 from fdl.tracer import dtypes
 from fdl.tracer.array import Array
-from fdl.tracer.ir import Program, Type, type_of
+from fdl.tracer.ir import Program, Type, freeze, type_of
 from fdl.tracer.scalars import SCALARS
 from fdl.tracer.trace import bind, is_evaluating, record
 from fdl.tracer.transforms.call import jit_p
@@ -46,6 +50,38 @@ def applied(name: str, function: Callable[..., Any], operands: list[Any]) -> Any
             if known.again():
                 return bind(jit_p, *operands, program=known.program, name=name)[0]
     return function(*broadcast_operands(name, *operands))
+
+
+def compiled(function: Callable[..., Any], *operands: Any, **static: Any) -> Any:
+    """`function(*operands, **static)`, an array; where all operands are arrays, and nothing is being transformed, by one kernel.
+
+    Args:
+        function: what a module or a class holds, and keeps.
+        static: what the program depends on, but for the operands.
+    """
+    if not (is_evaluating() and all(type(x) is Array for x in operands)):
+        return function(*operands, **static)
+    program = _whole(function, tuple(type_of(x) for x in operands), _Static(freeze(static), static))
+    return bind(jit_p, *operands, program=program, name=program.name)[0]
+
+
+class _Static:
+    """Arguments as the key of a cache."""
+
+    def __init__(self, key: Hashable, arguments: dict[str, Any]) -> None:
+        self.key, self.arguments = key, arguments
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.key == other.key
+
+
+@functools.lru_cache(maxsize=1024)
+def _whole(function: Callable[..., Any], types: tuple[Type, ...], static: _Static) -> Program:
+    name = function.__name__
+    return record(lambda *xs: [function(*xs, **static.arguments)], types, name=name)[0]
 
 
 def _differ(operands: list[Any]) -> bool:
