@@ -186,6 +186,13 @@ def test_a_staircase_is_no_slope(name: str) -> None:
     assert check_derivatives(p, [np.linspace(0.1, 0.9, 400)], 0)["compared"] > 0
 
 
+def test_the_sign_of_a_complex_number_turns() -> None:
+    """z / |z| has a derivative, with which differences are compared: they are not those of a value that is held."""
+    p = parse("program main(a: c128[5]) { b: c128[5] = sign a return b }")
+    counts = check_derivatives(p, [np.linspace(1.0, 2.0, 5) + 1j * np.linspace(-1.0, 0.5, 5)], 0)
+    assert counts["compared"] == counts["elements"] == 5
+
+
 def test_a_text_that_reads_back_as_another_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fuzz.checks.parse", lambda text, *rest: parse(text.replace("add", "sub"), *rest))
     assert found(program(WAVE, *VALUES)) == "text"

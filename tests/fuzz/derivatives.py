@@ -28,8 +28,14 @@ FROZEN = frozenset({"stop_gradient", "bitcast", "nextafter", "floor", "ceil", "r
 """What has a derivative of zero by convention. A steep staircase would pass for a slope: differences over one step and half of it agree."""
 
 
+def _is_frozen(e: Equation) -> bool:
+    """Whether an equation is constant to derivatives. The sign of a complex number, z / |z|, is no staircase: it turns with z."""
+    dtype = e.outputs[0].type.dtype
+    return e.primitive.name in FROZEN and dtypes.is_inexact(dtype) and not (e.primitive.name == "sign" and dtypes.is_complex(dtype))
+
+
 class _Frozen(Interpreter):
-    """Runs a program with the values of `FROZEN` equations as they were in the first run."""
+    """Runs a program with the values of frozen equations as they were in the first run."""
 
     def __init__(self) -> None:
         super().__init__(0, np.random.default_rng(0))
@@ -37,7 +43,7 @@ class _Frozen(Interpreter):
         self.at = -1
 
     def equation(self, e: Equation, xs: Sequence[Any]) -> Sequence[Any]:
-        if e.primitive.name not in FROZEN or not dtypes.is_inexact(e.outputs[0].type.dtype):
+        if not _is_frozen(e):
             return super().equation(e, xs)
         if self.at < 0:
             self.values.append(super().equation(e, xs))
