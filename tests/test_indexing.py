@@ -604,3 +604,22 @@ def test_index_tuples_of_several_axes_are_not_stored() -> None:
     assert "alloc" not in loops_of(f, x, i)
     np.testing.assert_array_equal(f(x, i), np.take_along_axis(x, i, axis=1))
 
+
+@pytest.mark.parametrize(("axis", "rows", "nests"), [(0, 128, 1), (0, 8192, 2), (1, 128, 1), (1, 8192, 1)])
+def test_an_operand_is_copied_by_those_who_update_it(axis: int, rows: int, nests: int) -> None:
+    """Blocks of columns of a small operand are copied where they are updated; a large one is copied from end to end before. Blocks of
+    rows are contiguous, and always copied where they are updated."""
+    rng = np.random.default_rng(0)
+    shape = (rows, 300) if axis == 0 else (300, rows)
+    x, i = rng.integers(0, 9, shape).astype(np.float32), rng.integers(0, rows, 512)
+    v = rng.integers(0, 9, (512, 300) if axis == 0 else (300, 512)).astype(np.float32)
+
+    def f(x: Any, i: Any, v: Any) -> Any:
+        return x.at[i].add(v) if axis == 0 else x.at[:, i].add(v)
+
+    wanted = x.copy()
+    np.add.at(wanted, i if axis == 0 else (slice(None), i), v)
+    g = fdl.jit(f, backend="llvm")
+    assert np.array_equal(g(x, i, v), wanted)
+    lines = loops_of(g, x, i, v).splitlines()
+    assert sum(line.startswith("  parallel ") for line in lines) == nests

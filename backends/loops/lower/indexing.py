@@ -24,7 +24,7 @@ from fdl.tracer.ops.index import BOUNDS
 
 from .context import GENERATORS, Nest, Place, Scope
 from .index import ZERO, At, Shape
-from .panels import cut
+from .panels import Cut, cut
 
 PARALLEL_UPDATES = 1 << 15
 """Elements from which a scatter's windows are divided among threads."""
@@ -33,6 +33,10 @@ WINDOW_BLOCK = 64
 
 FEW_BLOCKS = 4
 """Blocks that may be as small as that; more are four times as large."""
+
+NEAR = 1 << 20
+"""Bytes of an operand that a core copies in the blocks that it updates: they stay in its second-level cache. A larger one is copied
+fastest from end to end, past the caches, and by blocks at half of that speed."""
 
 # --- positions ------------------------------------------------------------------------------------
 
@@ -130,8 +134,13 @@ def _plain(fill: Any, dtype: dtypes.DType) -> bool | int | float:
 # --- scatter --------------------------------------------------------------------------------------
 
 
-def updated(scope: Scope, e: Equation) -> Place:
-    """Where the first operand's value lies to be written over: its own memory where it dies here, else a copy."""
+def updated(scope: Scope, e: Equation, columns: tuple[int, Cut] | None = None) -> Place:
+    """Where the first operand's value lies to be written over: its own memory where it dies here, else a copy.
+
+    Args:
+        columns: an axis, and how it is cut among the threads that update: each copies what it then updates, so that no core waits
+            for lines that another one has written.
+    """
     x, out = e.inputs[0], e.outputs[0]
     if out not in scope.wanted:
         name = scope.stored(x).buffer.name
@@ -143,8 +152,24 @@ def updated(scope: Scope, e: Equation) -> Place:
             scope.places[out] = place
             return place
     place = scope.target(out)
-    scope.fill(place, x)
+    if columns is None or not x.type.size:
+        scope.fill(place, x)
+    else:
+        _fill_blocks(scope, place, x, *columns)
     return place
+
+
+def _fill_blocks(scope: Scope, place: Place, x: Atom, axis: int, blocks: Cut) -> None:
+    """`Scope.fill`, in parallel over blocks of an axis."""
+    nest = Nest(scope)
+    first = nest.loop(blocks.count, stem="p")
+    index: list[Value] = []
+    for a, n in enumerate(x.type.shape):
+        i = nest.loop(blocks.extent(first) if a == axis else n, stem="i")
+        index.append(add(first_of(first, blocks.step), i) if a == axis else i)
+    at = At(x.type.shape, tuple(index))
+    nest.store(place, at, nest.element(x, at))
+    nest.close()
 
 
 _COMBINE = {"add": "add", "mul": "mul", "min": "min", "max": "max"}
@@ -156,7 +181,8 @@ def build_scatter(scope: Scope, e: Equation) -> None:
     out = e.outputs[0]
     wide = accumulator(out.type.dtype)
     if wide == out.type.dtype or e.params["op"] == "set":
-        _write_updates(scope, e, updated(scope, e), indices, updates)
+        near = x.type.size * x.type.dtype.itemsize <= NEAR and x.type.size <= 4 * updates.type.size
+        _write_updates(scope, e, updated(scope, e, _columns(e) if near else None), indices, updates)
         return
     # The half types are summed in float32, and rounded once.
     copy = Place(scope.temporary(wide, out.type.shape, "wide"))
@@ -187,9 +213,8 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
             nest.close()
         return
     nest = Nest(scope)
-    blocks = cut(rest[-1], _blocks(rest[-1])) if rest and updates.type.size >= PARALLEL_UPDATES and rest[-1] else None
-    if blocks is not None and blocks.count == 1:
-        blocks = None
+    columns = _columns(e)
+    blocks = columns and columns[1]
     first = nest.loop(blocks.count, stem="p") if blocks else ZERO
     outer = tuple(nest.loop(n, "serial" if count > 1 else "parallel", "u") for n in batch)
     at, ok = _position(scope, nest, e, shape, indices, outer)
@@ -212,6 +237,17 @@ def _write_updates(scope: Scope, e: Equation, place: Place, indices: Atom, updat
     # Along with an index that counts the updates, such as x.at[arange(n), labels], each has its own part of the operand.
     if isinstance(updates_loop, For) and updates_loop.kind == "serial" and is_apart(updates_loop, nest.ranges):
         scope.block[-1] = replace(updates_loop, kind="parallel")
+
+
+def _columns(e: Equation) -> tuple[int, Cut] | None:
+    """The last axis of a scatter's windows, and how it is cut into blocks that are updated in parallel, if it is."""
+    x, _, updates = e.inputs
+    whole = [a for a in range(x.type.ndim) if a not in e.params["axes"]]
+    if not whole or updates.type.size < PARALLEL_UPDATES:
+        return None
+    n = x.type.shape[whole[-1]]
+    blocks = cut(n, _blocks(n))
+    return (whole[-1], blocks) if blocks.count > 1 else None
 
 
 def _blocks(n: int) -> int:
