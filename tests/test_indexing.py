@@ -623,3 +623,50 @@ def test_an_operand_is_copied_by_those_who_update_it(axis: int, rows: int, nests
     assert np.array_equal(g(x, i, v), wanted)
     lines = loops_of(g, x, i, v).splitlines()
     assert sum(line.startswith("  parallel ") for line in lines) == nests
+
+
+AFTER: dict[str, Callable[[Any, Any], Any]] = {
+    "itself": lambda y, x: y,
+    "sum": lambda y, x: (y * 2 + 1).sum(-1),
+    "twice": lambda y, x: (y + 1, fnp.sin(y)),
+    "product": lambda y, x: y @ fnp.ones((y.shape[-1], 3)),
+    "scan": lambda y, x: fdl.scan(lambda c, row: (c + row, c), fnp.zeros(y.shape[1:], y.dtype), y)[1],
+    "broadcast": lambda y, x: y[None] * fnp.arange(3.0).reshape(3, *[1] * y.ndim),
+    "overwritten": lambda y, x: (fnp.cos(x), y, x.at[0].set(0.0)),
+    "branch": lambda y, x: fdl.cond(y.sum() > 0, lambda: y.T, lambda: y.T + 1),
+    "sorted": lambda y, x: fnp.sort(y, axis=-1),
+}
+"""What becomes of the elements that an index reads."""
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("mode", ["raise", "clip"])
+@pytest.mark.parametrize("where", ["last", "middle", "pair", "table"])
+def test_elements_are_read_in_the_order_of_the_result(where: str, mode: str, after: str) -> None:
+    """`x[:, i]` and its like are one loop over the result, whatever reads it, and the reference's values."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(5, 12, 9))
+    ends = (-9, 9) if mode == "raise" else (-30, 30)
+    i, j = rng.integers(*ends, 11), rng.integers(*ends, 11)
+    read: dict[str, Callable[[Any, Any, Any], Any]] = {
+        "last": lambda x, i, j: x.at[:, :, i].get(mode=mode),
+        "middle": lambda x, i, j: x.at[:, i].get(mode=mode),
+        "pair": lambda x, i, j: x.at[:, i, j].get(mode=mode),
+        "table": lambda x, i, j: x.at[:, :, fnp.stack([i, j])].get(mode=mode).reshape(5, 12, 22),
+    }
+    def f(x: Any, i: Any, j: Any) -> Any:
+        return AFTER[after](read[where](x + 1, i, j), x)
+
+    ours, wanted = (fdl.jit(f, backend=b)(x, i, j) for b in ("llvm", "reference"))
+    for a, b in zip(fdl.tree.leaves(ours), fdl.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
+
+
+def test_columns_by_index_take_one_loop() -> None:
+    x, i = np.arange(40000.0).reshape(200, 200), np.random.default_rng(0).integers(-200, 200, 100)
+    f = fdl.jit(lambda x, i: x[:, i], backend="llvm")
+    np.testing.assert_array_equal(f(x, i), x[:, i])
+    text = loops_of(f, x, i)
+    assert text.count("alloc") == 1 and "i32[1, 100]" in text and "transpose" not in text
+    with pytest.raises(IndexOutOfBoundsError, match="index 200 is out of bounds for axis 1 of size 200"):
+        f(x, np.where(i == i[7], 200, i))

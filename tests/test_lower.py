@@ -238,6 +238,13 @@ CASES: dict[str, tuple[Callable[..., Sequence[Any]], tuple[Type, ...]]] = {
         ],
         (typed(6, 7), typed(3, 4, 1, dtype=I4)),
     ),
+    "columns": (
+        lambda x, i: [
+            shape.transpose(index.gather(x, i, axes=(1,), mode="raise"), (1, 0)),
+            shape.transpose(index.gather(elementwise.add(x, x), i, axes=(1,), mode="clip"), (1, 0)),
+        ],
+        (typed(6, 7), typed(9, 1, dtype=I4)),
+    ),
     "scatter": (
         lambda x, i, u: [
             index.scatter(x, i, u, axes=(0,), mode="drop", op="add"),

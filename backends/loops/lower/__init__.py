@@ -21,8 +21,8 @@ from fdl.tracer.errors import at
 from fdl.tracer.ir import Atom, Equation, Program, Variable
 from fdl.tracer.passes.expand import expand
 
+from .context import PREPARED, Place, Scope, Unit, native
 from .context import LoweringError as LoweringError
-from .context import Place, Scope, Unit, native
 from .contract import build_dot, build_sum
 from .control import build_callback, build_cond, build_scan, build_while
 from .convolve import build_conv, build_conv_filter_grad, build_conv_input_grad
@@ -179,6 +179,8 @@ def _write(scope: Scope, e: Equation) -> None:
         return
     native(v.type, f"the result of {e.primitive.name}")
     scope.lazy[v] = e
+    if e.primitive.name in PREPARED:
+        PREPARED[e.primitive.name](scope, e)
     if v.type.ndim == 0:
         scope.scalars[v] = scope.scalar(v)
 

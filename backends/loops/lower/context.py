@@ -140,6 +140,8 @@ class Scope:
         """The scope of the loop that this block is the body of."""
         self.invariant: set[str] = set()
         """Buffers of the outer scope that do not change while the loop runs."""
+        self.prepared: dict[Variable, Place] = {}
+        """What the elements of a lazy variable need besides its operands."""
         self.packed: dict[Hashable, Buffer] = {}
         """The operands that were packed for loops of this scope."""
         self.equation: Equation | None = None
@@ -445,7 +447,11 @@ class Nest:
 
 
 GENERATORS: dict[str, Callable[[Nest, Equation, tuple[Value, ...]], Value]] = {}
-"""Primitives that are neither elementwise nor views, and yet expressions of an index: iota, random_bits, concatenated index tuples."""
+"""Primitives that are neither elementwise nor views, and yet expressions of an index: iota, random_bits, concatenated index tuples,
+gathers that are read in another order."""
+
+PREPARED: dict[str, Callable[[Scope, Equation], None]] = {}
+"""What a lazy equation of such a primitive leaves in `Scope.prepared` for its elements, where it stands."""
 
 
 def _stems(n: int, stem: str) -> Sequence[str]:

@@ -22,7 +22,7 @@ from fdl.tracer import dtypes
 from fdl.tracer.ir import Atom, Equation, Variable
 from fdl.tracer.ops.index import BOUNDS
 
-from .context import GENERATORS, Nest, Place, Scope
+from .context import GENERATORS, PREPARED, Nest, Place, Scope
 from .index import ZERO, At, Shape
 from .panels import Cut, cut
 
@@ -121,6 +121,34 @@ def build_gather(scope: Scope, e: Equation) -> None:
         return
     nest.store(place, At(out.type.shape, (*outer.index, *inner.index)), value)
     nest.close()
+
+
+def _prepare_gather(scope: Scope, e: Equation) -> None:
+    """The clamped index tuples of a gather that is read element by element: each axis by itself, checked once."""
+    x, indices = e.inputs
+    batch, axes = indices.type.shape[:-1], e.params["axes"]
+    place = Place(scope.temporary(dtypes.int32 if max(x.type.shape) < 1 << 31 else INDEX, (len(axes), *batch), "at"))
+    nest = Nest(scope)
+    outer = nest.over(batch)
+    at, _ = _position(scope, nest, e, x.type.shape, indices, outer.index)
+    for k, i in enumerate(at):
+        nest.store(place, At(place.shape, (Const(k, INDEX), *outer.index)), nest.let(convert(i, place.buffer.dtype)))
+    nest.close()
+    scope.prepared[e.outputs[0]] = place
+
+
+def _gather(nest: Nest, e: Equation, index: tuple[Value, ...]) -> Value:
+    x, axes, place = e.inputs[0], e.params["axes"], nest.scope.prepared[e.outputs[0]]
+    split = e.inputs[1].type.ndim - 1
+    at = []
+    for k, a in enumerate(axes):
+        stored = nest.let(place.load(At(place.shape, (Const(k, INDEX), *index[:split]))))
+        at.append(nest.let(clamp(nest.as_index(stored), 0, x.type.shape[a] - 1, nest.ranges), "n"))
+    return nest.element(x, At(x.type.shape, _joined(axes, at, index[split:], x.type.ndim)))
+
+
+GENERATORS["gather"] = _gather
+PREPARED["gather"] = _prepare_gather
 
 
 def _plain(fill: Any, dtype: dtypes.DType) -> bool | int | float:

@@ -27,6 +27,9 @@ DEEP = 60
 LARGE = 400
 """The largest cost of a lazy expression: what is above it goes to memory, so that kernels stay of bounded size."""
 
+SPREAD = 8
+"""Indices side by side from which on the elements that they name are read in that order."""
+
 _ELEMENTS = frozenset(
     "concatenate argmax argmin cumsum cumprod cummax cummin window_sum window_max window_min window_select window_scatter sort top_k "
     "gather scatter dynamic_update_slice".split()
@@ -94,6 +97,25 @@ def is_index_tuple(e: Equation, consumers: Mapping[Variable, Sequence[tuple[Equa
     return all(k == 1 and c.primitive.name in ("gather", "scatter") for c, k in consumers.get(v, ()))
 
 
+def is_spread(e: Equation, consumers: Mapping[Variable, Sequence[tuple[Equation, int]]]) -> bool:
+    """Whether the equation is a gather whose elements are read where a transpose of it wants them: `x[:, i]` and `x[:, i, :]`.
+
+    Index after index would go through all of the operand and of the result each time. Where the transpose makes another axis of the
+    operand the last one, rows are gathered first, whole lines of memory, and then turned.
+    """
+    read_by = consumers.get(e.outputs[0], ())
+    v = e.outputs[0]
+    if e.primitive.name != "gather" or e.params["mode"] not in ("raise", "clip") or len(read_by) != 1 or v.type.size == 0:
+        return False
+    x, consumer, batch = e.inputs[0], read_by[0][0], e.inputs[1].type.ndim - 1
+    if consumer.primitive.name != "transpose":
+        return False
+    last: int = consumer.params["permutation"][-1]
+    if x.type.ndim - 1 in e.params["axes"]:
+        return last < batch and v.type.shape[last] >= SPREAD
+    return last == v.type.ndim - 1
+
+
 def reads_elements(e: Equation) -> bool:
     """Whether the equation reads its operands element by element (else it needs them in buffers)."""
     return (
@@ -149,7 +171,9 @@ def analyse(program: Program, owned: Collection[Variable] | None = ()) -> Uses:
     measure: dict[Variable, tuple[int, int, int]] = {}
     positions: set[Variable] = set()  # integers and bools that follow from where an element is: mostly they are indices, and vanish
     for e in program.equations:
-        if len(e.outputs) != 1 or not (is_expression(e) or is_index_tuple(e, consumers)) or e.outputs[0] in uses.sums.made:
+        if len(e.outputs) != 1 or e.outputs[0] in uses.sums.made:
+            continue
+        if not (is_expression(e) or is_index_tuple(e, consumers) or is_spread(e, consumers)):
             continue
         v = e.outputs[0]
         cost, loads, depth = _measure(e, measure)
@@ -171,12 +195,13 @@ def _needed_in_buffers(program: Program, consumers: dict[Variable, list[tuple[Eq
     for e in reversed(program.equations):
         for v in e.outputs:
             for c, k in consumers.get(v, ()):
-                through = is_stridable(c) and c.outputs[0] in needed
+                through = is_stridable(c) and c.outputs[0] in needed and not is_spread(e, consumers)
                 if through or not (reads_elements(c) or (is_numbering(e) and is_gone_over(c, k))):
                     needed.add(v)
     # A strided window needs no memory of its own.
+    spread = {e.outputs[0] for e in program.equations if is_spread(e, consumers)}
     for e in program.equations:
-        if is_stridable(e) and e.primitive.name != "slice" and e.outputs[0] in needed:
+        if is_stridable(e) and e.primitive.name != "slice" and e.outputs[0] in needed and e.inputs[0] not in spread:
             readers = consumers.get(e.outputs[0], ())
             if all(c.primitive.name == "dot_general" or reads_elements(c) for c, _ in readers):
                 needed.discard(e.outputs[0])
