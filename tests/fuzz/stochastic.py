@@ -168,7 +168,7 @@ class Interpreter:
         return np.max(np.abs(np.where(np.isfinite(_wide(x)), _wide(x), 0)), initial=0.0)
 
     def _moved(self, x: Any, ulps: float, scale: Any) -> Any:
-        """`x` with errors of up to `ulps` units in the last place of `scale`."""
+        """`x` with errors of up to `ulps` units in the last place of `scale`; what may be zero, now and then is: quotients tell."""
         x = np.asarray(x)
         if not dtypes.is_inexact(x.dtype):
             return x
@@ -182,6 +182,9 @@ class Interpreter:
         moved = wide + noise * size
         if kind(x.dtype) == "c":
             moved = moved + 1j * self.rng.uniform(-1, 1, x.shape) * size
+        near = np.abs(wide) <= size
+        if near.any():
+            moved = np.where(near & (self.rng.random(x.shape) < 0.5), 0, moved)
         if x.dtype == dtypes.float64 or x.dtype == dtypes.complex128:
             return np.where(np.isfinite(wide), moved, x)
         return np.where(np.isfinite(wide), moved, wide).astype(np.float32 if kind(x.dtype) == "f" else x.dtype).astype(x.dtype)
