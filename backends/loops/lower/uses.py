@@ -103,9 +103,11 @@ def is_spread(e: Equation, consumers: Mapping[Variable, Sequence[tuple[Equation,
     Index after index would go through all of the operand and of the result each time. Where the transpose makes another axis of the
     operand the last one, rows are gathered first, whole lines of memory, and then turned.
     """
-    read_by = consumers.get(e.outputs[0], ())
+    if e.primitive.name != "gather" or e.params["mode"] not in ("raise", "clip"):
+        return False
     v = e.outputs[0]
-    if e.primitive.name != "gather" or e.params["mode"] not in ("raise", "clip") or len(read_by) != 1 or v.type.size == 0:
+    read_by = consumers.get(v, ())
+    if len(read_by) != 1 or v.type.size == 0:
         return False
     x, consumer, batch = e.inputs[0], read_by[0][0], e.inputs[1].type.ndim - 1
     if consumer.primitive.name != "transpose":
@@ -199,7 +201,7 @@ def _needed_in_buffers(program: Program, consumers: dict[Variable, list[tuple[Eq
                 if through or not (reads_elements(c) or (is_numbering(e) and is_gone_over(c, k))):
                     needed.add(v)
     # A strided window needs no memory of its own.
-    spread = {e.outputs[0] for e in program.equations if is_spread(e, consumers)}
+    spread = {v for e in program.equations for v in e.outputs if is_spread(e, consumers)}
     for e in program.equations:
         if is_stridable(e) and e.primitive.name != "slice" and e.outputs[0] in needed and e.inputs[0] not in spread:
             readers = consumers.get(e.outputs[0], ())
