@@ -267,6 +267,17 @@ def test_two_threads_take_part_each_with_its_scratch_and_control_word(variant: s
             assert ((ctx[16:18] & 0xFFC0) == 0x1F80).all()
 
 
+def test_a_thread_goes_through_neighbouring_chunks(variant: str) -> None:
+    """The caller's chunks are the first ones, and the worker's the last: what a core wrote, it meets again in the next loop."""
+    loaded(variant)[0].set_num_threads(2)
+    for _ in range(20):
+        ctx = np.zeros(32, np.int64)
+        parallel(variant, "meet", ctx.ctypes.data, 8, 1, 5000)
+        by = ctx[8:16]
+        first = int((by == by[0]).sum())
+        assert 0 < first < 8 and (by[:first] == by[0]).all() and len(set(by[first:].tolist())) == 1
+
+
 def test_workers_wake_after_sleeping(variant: str) -> None:
     loaded(variant)[0].set_num_threads(2)
     for _ in range(5):

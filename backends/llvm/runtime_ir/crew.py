@@ -11,6 +11,10 @@ change only when every chunk of it is finished, and a chunk that was taken is no
 whoever took one.  Counting down rather than up makes a stale word harmless: it fails the swap, or equals the current
 one.  `pending` counts unfinished chunks; the caller drains like any worker and then waits for it to reach zero.
 
+Which chunk it is: the caller takes them from the first one on, by its own count, workers from the last one back, by the
+count `from_the_end`, which they share.  Swaps that succeed are as many as chunks, so the two never meet.  In one loop after
+the other, a core then goes through the same part of the arrays: what it wrote is in its own cache, and not in another's.
+
 Waking: a worker spins for `SPIN_NS`, counts itself in `sleepers`, reads the word again and waits for its upper half
 to change; a publisher stores the word and then reads `sleepers`.  Both are sequentially consistent, so one of the two
 sees the other.  A lost wake-up could only cost speed: the caller finishes the job without help.
@@ -46,6 +50,7 @@ CREW = f"""
 @job_grain = internal global i64 0
 @job_chunks = internal global i64 0
 @job_bytes = internal global i64 0
+@from_the_end = internal global i64 0, align 128
 
 ; After a stop no chunk runs, and the caller takes what is left at once: whoever called the program sees the
 ; stop word and drops the outputs.
@@ -127,6 +132,7 @@ crew:
   store i64 %grain, ptr @job_grain
   store i64 %chunks, ptr @job_chunks
   store i64 %bytes, ptr @job_bytes
+  store atomic i64 0, ptr @from_the_end monotonic, align 8
   %chunks32 = trunc i64 %chunks to i32
   store atomic i32 %chunks32, ptr @pending monotonic, align 4
   %before = load atomic i64, ptr @word monotonic, align 8
@@ -162,7 +168,7 @@ take:
 retry:
   br label %drain
 run:
-  %chunk = sub i64 %chunks, %left
+  %chunk = zext i32 %done to i64
   call void @run_chunk(ptr %frame, ptr %body, ptr %ctx, i64 %n, i64 %grain, i64 %chunk, ptr %scratch)
   %polled = call i32 @fdl_poll(ptr %frame)
   br label %ran
@@ -298,7 +304,9 @@ run:
   %chunks = load i64, ptr @job_chunks
   %bytes = load i64, ptr @job_bytes
   %scratch = call ptr @thread_block(ptr %record, i64 1, i64 %bytes)
-  %chunk = sub i64 %chunks, %left
+  %before = atomicrmw add ptr @from_the_end, i64 1 monotonic
+  %after = sub i64 %chunks, %before
+  %chunk = sub i64 %after, 1
   call void @run_chunk(ptr %frame, ptr %body, ptr %ctx, i64 %n, i64 %grain, i64 %chunk, ptr %scratch)
   %done1 = add i32 %done, 1
   br label %loop
