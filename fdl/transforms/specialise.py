@@ -401,7 +401,7 @@ def _taken(leaves: Sequence[Any], k: int, mark: str) -> Any:
     x = leaves[k]
     if type(x) is not Array or sum(other is x for other in leaves) > 1 or not compiler.is_sole(x):
         return x
-    data, x._data, x._consumed = x._data, None, mark
+    data, x._stored, x._consumed = x.data, None, mark
     return data
 
 

@@ -26,6 +26,7 @@ from .matching import bind, match
 from .objects import LOOKUP, TYPE_SLOTS
 from .results import build, outputs
 from .running import REFERENCES, RUN
+from .small import SMALL
 
 
 def text(layout: Layout, large: int) -> str:
@@ -35,5 +36,5 @@ def text(layout: Layout, large: int) -> str:
     ]
     objects = [f"@{name} = external global ptr" for name in PYTHON_OBJECTS + OTHER_OBJECTS]
     support = ["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)", "declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)"]
-    parts = [*declarations, *objects, *support, REFERENCES, bind(layout), match(layout), outputs(large), build(layout)]
+    parts = [*declarations, *objects, *support, REFERENCES, SMALL, bind(layout), match(layout), outputs(large), build(layout)]
     return "\n".join([*parts, RUN, LOOKUP, TYPE_SLOTS])

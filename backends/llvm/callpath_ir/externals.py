@@ -18,7 +18,8 @@ PYTHON_FUNCTIONS: Final = {
     "PyMem_Free": "void (ptr)",
     "PyObject_CallNoArgs": "ptr (ptr)", "PyObject_CallFunctionObjArgs": "ptr (ptr, ...)", "PyObject_CallFunction": "ptr (ptr, ptr, ...)",
     "PyMethod_New": "ptr (ptr, ptr)", "PyObject_GC_UnTrack": "void (ptr)", "PyObject_GC_Del": "void (ptr)",
-    "PyObject_ClearWeakRefs": "void (ptr)",
+    "PyObject_ClearWeakRefs": "void (ptr)", "PyObject_Malloc": "ptr (i64)", "PyObject_Free": "void (ptr)",
+    "PyObject_Init": "ptr (ptr, ptr)",
 }  # fmt: skip
 PYTHON_OBJECTS: Final = (
     "_Py_NoneStruct", "_Py_TrueStruct", "_Py_FalseStruct", "PyLong_Type", "PyFloat_Type", "PyComplex_Type", "PyTuple_Type",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import layout as at
 from . import fields as t
+from . import small
 from .fields import entry, load, part, self_
 
 
@@ -166,7 +167,16 @@ slots:
 inner:
 {load("nd.type", "ptr", "%nd", at.TYPE)}
   %nd.exact = icmp eq ptr %nd.type, @numpy_array_type
-  br i1 %nd.exact, label %storage, label %no
+  br i1 %nd.exact, label %storage, label %inside
+inside:
+  %is_small = call i1 @is_small(ptr %nd)
+  br i1 %is_small, label %small_storage, label %no
+small_storage:
+{load("small.dtype", "ptr", "%nd", small.DTYPE)}
+{load("small.rank", "i32", "%nd", small.RANK)}
+  %small.dims = getelementptr i8, ptr %nd, i64 {small.DIMS}
+  %small.elements = getelementptr i8, ptr %nd, i64 {small.ELEMENTS}
+  br label %typed
 
 numpy:
 {_exact("a", "numpy_array_type", "flags")}
@@ -178,7 +188,17 @@ flags:
 
 storage:
   %array = phi ptr [ %nd, %inner ], [ %object, %flags ]
-{load("dtype", "ptr", "%array", at.ARRAY_DTYPE)}
+{load("array.dtype", "ptr", "%array", at.ARRAY_DTYPE)}
+{load("array.rank", "i32", "%array", at.ARRAY_NDIM)}
+{load("array.dims", "ptr", "%array", at.ARRAY_DIMS)}
+{load("array.elements", "ptr", "%array", at.ARRAY_DATA)}
+  br label %typed
+typed:
+  %holder = phi ptr [ %array, %storage ], [ %nd, %small_storage ]
+  %dtype = phi ptr [ %array.dtype, %storage ], [ %small.dtype, %small_storage ]
+  %ndim = phi i32 [ %array.rank, %storage ], [ %small.rank, %small_storage ]
+  %dims = phi ptr [ %array.dims, %storage ], [ %small.dims, %small_storage ]
+  %pointer = phi ptr [ %array.elements, %storage ], [ %small.elements, %small_storage ]
   %dtype.same = icmp eq ptr %dtype, %what
   br i1 %dtype.same, label %rank, label %alike
 alike:
@@ -192,12 +212,10 @@ alike:
   %dtype.equal = and i1 %number.same, %order.same
   br i1 %dtype.equal, label %rank, label %no
 rank:
-{load("ndim", "i32", "%array", at.ARRAY_NDIM)}
   %n32 = trunc i64 %n to i32
   %ndim.good = icmp eq i32 %ndim, %n32
   br i1 %ndim.good, label %shape, label %no
 shape:
-{load("dims", "ptr", "%array", at.ARRAY_DIMS)}
   br label %axis
 axis:
   %a = phi i64 [ 0, %shape ], [ %a1, %axis_next ]
@@ -215,11 +233,10 @@ axis_next:
   br label %axis
 leaf:
 {load("place", "i64", "%row", 56)}
-{load("pointer", "ptr", "%array", at.ARRAY_DATA)}
   %target = getelementptr ptr, ptr %buffers, i64 %slot
   store ptr %pointer, ptr %target
   %leaf.at = getelementptr ptr, ptr %leaves, i64 %place
-  store ptr %array, ptr %leaf.at
+  store ptr %holder, ptr %leaf.at
   br label %next
 
 float:

@@ -1,16 +1,17 @@
-"""Outputs to the result: `@new_array`, `@wrap` and `@build`."""
+"""Outputs to the result: `@new_storage`, `@wrap` and `@build`."""
 
 from __future__ import annotations
 
-from ..layout import ALIGNED, ARRAY_BASE, ARRAY_FLAGS, C_CONTIGUOUS, LIST_ITEMS, WRITEABLE, Layout
+from ..layout import ALIGNED, ARRAY_BASE, C_CONTIGUOUS, LIST_ITEMS, Layout
 from .fields import BUILD_CONST, BUILD_DICT, BUILD_LIST, BUILD_NAMED, BUILD_OUT, ROW, entry, load, self_, store
+from .small import MAX_BYTES, MAX_RANK
 
 
 def outputs(large: int) -> str:
-    """`@new_array`: a read-only ndarray for one row of the outputs; `@wrap`: the fdl.Array around it."""
+    """`@new_storage`: a small result or a read-only ndarray for one row of the outputs; `@wrap`: the fdl.Array around it."""
     return f"""
 ; Row: rank, dims, dtype, weak, bytes, alias leaf (-1 for none), alias slot, alias donation.
-define internal ptr @new_array(ptr %row) {{
+define internal ptr @new_storage(ptr %row) {{
 entry:
   %rank = load i64, ptr %row
 {load("dims", "ptr", "%row", 8)}
@@ -18,17 +19,18 @@ entry:
 {load("bytes", "i64", "%row", 32)}
   %rank32 = trunc i64 %rank to i32
   %large = icmp sge i64 %bytes, {large}
-  br i1 %large, label %recycled, label %plain
+  br i1 %large, label %recycled, label %own_size
+own_size:
+  %few = icmp ule i64 %bytes, {MAX_BYTES}
+  %flat = icmp ule i64 %rank, {MAX_RANK}
+  %inside = and i1 %few, %flat
+  br i1 %inside, label %small, label %plain
+small:
+  %object = call ptr @new_small(ptr %dtype, i64 %rank, ptr %dims, i64 %bytes)
+  ret ptr %object
 plain:
-  call void @Py_IncRef(ptr %dtype)
-  %small = call ptr @numpy_new(ptr @numpy_array_type, ptr %dtype, i32 %rank32, ptr %dims, ptr null, ptr null, i32 0, ptr null)
-  %small.bad = icmp eq ptr %small, null
-  br i1 %small.bad, label %fail, label %seal
-seal:
-{load("flags", "i32", "%small", ARRAY_FLAGS)}
-  %sealed = and i32 %flags, {~WRITEABLE}
-  store i32 %sealed, ptr %flags.at
-  ret ptr %small
+  %ndarray = call ptr @new_ndarray(ptr %dtype, i32 %rank32, ptr %dims)
+  ret ptr %ndarray
 recycled:
   %block = call ptr @fdl_take(i64 %bytes)
   %block.bad = icmp eq ptr %block, null
@@ -62,8 +64,8 @@ fail:
   ret ptr null
 }}
 
-; Takes over the reference to the ndarray, also when it fails.
-define internal ptr @wrap(ptr %self, ptr %row, ptr %array) {{
+; Takes over the reference to the storage, also when it fails.
+define internal ptr @wrap(ptr %self, ptr %row, ptr %storage) {{
 entry:
 {self_("array_type", "data", "weak", "consumed")}
 {load("weakness", "ptr", "%row", 24)}
@@ -71,7 +73,7 @@ entry:
   %bad = icmp eq ptr %object, null
   br i1 %bad, label %fail, label %fill
 fail:
-  call void @drop(ptr %array)
+  call void @drop(ptr %storage)
   ret ptr null
 fill:
   call void @Py_IncRef(ptr %weakness)
@@ -79,7 +81,7 @@ fill:
   %d = getelementptr i8, ptr %object, i64 %data
   %w = getelementptr i8, ptr %object, i64 %weak
   %c = getelementptr i8, ptr %object, i64 %consumed
-  store ptr %array, ptr %d
+  store ptr %storage, ptr %d
   store ptr %weakness, ptr %w
   store ptr @_Py_NoneStruct, ptr %c
   ret ptr %object

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layout import ARRAY_BASE, ARRAY_DATA, ARRAY_FLAGS, OWNDATA, TYPE
+from ..layout import ARRAY_BASE, ARRAY_FLAGS, OWNDATA, TYPE
 from .fields import HOLD, RELEASE, ROW, entry, load, part, self_, store
 
 REFERENCES = f"""
@@ -35,12 +35,15 @@ some:
 done:
   ret void
 }}
-; Whether nothing but its Array and this call's hold refers to the array's memory, and the array owns it: NumPy's own
-; memory, or a recycled block (from here in a capsule, from `pool.empty` in an object).
+; Whether nothing but its Array and this call's hold refers to the storage, and it owns its memory: its own elements,
+; NumPy's own memory, or a recycled block (from here in a capsule, from `pool.empty` in an object).
 define internal i1 @exclusive(ptr %array) {{
   %count = load i32, ptr %array
   %two = icmp eq i32 %count, 2
-  br i1 %two, label %owner, label %no
+  br i1 %two, label %kind, label %no
+kind:
+  %small = call i1 @is_small(ptr %array)
+  br i1 %small, label %yes, label %owner
 owner:
 {load("base", "ptr", "%array", ARRAY_BASE)}
   %itself = icmp eq ptr %base, null
@@ -59,6 +62,8 @@ capsule:
   %once = icmp eq i32 %references, 1
   %both = and i1 %block, %once
   ret i1 %both
+yes:
+  ret i1 1
 no:
   ret i1 0
 }}
@@ -128,13 +133,13 @@ allocate_one:
   %o.fresh = icmp slt i64 %o.alias, 0
   br i1 %o.fresh, label %allocate_new, label %allocate_next
 allocate_new:
-  %o.array = call ptr @new_array(ptr %o.row)
+  %o.array = call ptr @new_storage(ptr %o.row)
   %o.bad = icmp eq ptr %o.array, null
   br i1 %o.bad, label %fail_early, label %allocate_set
 allocate_set:
   %o.at = getelementptr ptr, ptr %outs, i64 %o
   store ptr %o.array, ptr %o.at
-{load("o.pointer", "ptr", "%o.array", ARRAY_DATA)}
+  %o.pointer = call ptr @elements(ptr %o.array)
   %o.to = getelementptr ptr, ptr %out_buffers, i64 %o
   store ptr %o.pointer, ptr %o.to
   br label %allocate_next
@@ -281,7 +286,7 @@ done:
   ret void
 }}
 
-; Donations, then in-place outputs.  An exclusive input loses its ndarray here, before anything can run that would see
+; Donations, then in-place outputs.  An exclusive input loses its storage here, before anything can run that would see
 ; it half-updated; the reference goes to its output, or is dropped with the holds.  What is not exclusive or not donated
 ; is copied.  Row: leaf, register, message, output (-1 for none), whether it is donated.
 define internal i1 @consume(ptr %self, ptr %e, ptr %mem) {{
@@ -332,7 +337,7 @@ release:
   br label %next
 reuse:
   store ptr %array, ptr %out.at
-{load("pointer", "ptr", "%array", ARRAY_DATA)}
+  %pointer = call ptr @elements(ptr %array)
   %reuse.at = getelementptr ptr, ptr %out_buffers, i64 %output
   store ptr %pointer, ptr %reuse.at
   br label %next
@@ -341,14 +346,14 @@ shared:
 copy:
   %offset = mul i64 %output, {ROW}
   %out.row = getelementptr i8, ptr %output_rows, i64 %offset
-  %fresh = call ptr @new_array(ptr %out.row)
+  %fresh = call ptr @new_storage(ptr %out.row)
   %bad = icmp eq ptr %fresh, null
   br i1 %bad, label %no, label %fill
 fill:
   store ptr %fresh, ptr %out.at
 {load("bytes", "i64", "%out.row", 32)}
 {load("slot", "i64", "%out.row", 48)}
-{load("to", "ptr", "%fresh", ARRAY_DATA)}
+  %to = call ptr @elements(ptr %fresh)
   %in.at = getelementptr ptr, ptr %buffers, i64 %slot
   %from = load ptr, ptr %in.at
   call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
