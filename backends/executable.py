@@ -30,7 +30,7 @@ from . import collector
 from .llvm import callpath, locks, pool, runtime
 from .llvm.fences import RED
 from .llvm.guards import Guard
-from .llvm.run import Native, module_of
+from .llvm.run import Native, module_of, work_for
 from .llvm.target import Target, host
 from .loops import cost
 from .loops.ir import Const, For, Routine, Site, While, walk
@@ -77,9 +77,10 @@ class NativeExecutable:
         self._flat: Any = None
 
     def _compile(self) -> Compiled:
-        routine, plan, reuse = self._make()  # and not kept: few programs are ever shown
-        placed = apart(plan, RED) if self.guarded else plan
-        module = module_of(routine, placed.offsets, self.target, guarded=self.guarded)
+        with work_for(self.target) as work:
+            routine, plan, reuse = self._make()  # and not kept: few programs are ever shown
+            placed = apart(plan, RED) if self.guarded else plan
+            module = module_of(routine, placed.offsets, work, guarded=self.guarded)
         return Compiled(module, routine.sites, reuse.over, _is_long(routine), len(callback_equations(self._simplified)))
 
     @functools.cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 import fdl
 import fdl.numpy as fnp
+from fdl.backends import cache
 from fdl.backends.executable import NativeExecutable
-from fdl.backends.llvm import codegen, emit, target
+from fdl.backends.llvm import codegen, emit, shared, target
 from fdl.backends.llvm.engine import Loaded
+from fdl.backends.llvm.tiles import Shared
 from fdl.backends.loops.pipeline import pipeline
 from fdl.backends.loops.plan import plan
 
@@ -83,6 +86,62 @@ def test_interrupts_wait_for_the_threads(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(KeyboardInterrupt):
         codegen.object_codes(TEXTS, HOST, threads=2)
     assert len(joined) == 2
+
+
+def test_texts_are_compiled_while_others_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, begun = codegen._object, threading.Event()
+
+    def noted(text: str, *args: object) -> bytes:
+        if text == TEXTS[0]:
+            begun.set()
+        return plain(text, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(codegen, "_object", noted)
+    before = threading.active_count(), sys.getswitchinterval()
+    with codegen.Batch(HOST, threads=2) as batch:
+        batch.add(TEXTS[0])
+        assert begun.wait(10) and threading.active_count() == before[0] + 1
+        for text in TEXTS[1:]:
+            batch.add(text)
+        assert batch.finish() == [plain(text, HOST, 3) for text in TEXTS]
+    assert (threading.active_count(), sys.getswitchinterval()) == before
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_an_error_while_texts_are_written_leaves_nothing_behind(threads: int) -> None:
+    before = threading.active_count(), sys.getswitchinterval()
+    with pytest.raises(KeyError), codegen.Batch(HOST, threads=threads) as batch:
+        for text in TEXTS:
+            batch.add(text)
+        raise KeyError
+    assert (threading.active_count(), sys.getswitchinterval()) == before
+    assert codegen.object_codes(TEXTS[:2], HOST) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
+
+
+def test_an_interval_that_is_set_meanwhile_stays() -> None:
+    before = sys.getswitchinterval()
+    try:
+        with codegen.Batch(HOST, threads=2):
+            sys.setswitchinterval(0.02)
+        assert sys.getswitchinterval() == pytest.approx(0.02)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_shared_function_is_written_where_there_is_no_object_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the same micro-kernels for other shapes: the second program's are not even written."""
+    written: list[str] = []
+    module = Shared.module
+    monkeypatch.setattr(Shared, "module", lambda self: written.append(self.name) or module(self))
+    monkeypatch.setattr(shared, "_HELD", {})
+    monkeypatch.setattr(cache, "store", lambda: None)
+    for k in (70, 50, 30):
+        x, y = np.ones((26, k), np.float32), np.ones((k, 16), np.float32)
+        (z,) = NativeExecutable(fdl.make_ir(fnp.matmul)(x, y))([x, y])
+        np.testing.assert_array_equal(z, x @ y)
+        assert bool(written) == (k == 70), written
+        assert all(name.startswith("fdl_") for name in written)
+        written.clear()
 
 
 def _long(x: fdl.Array) -> tuple[fdl.Array, ...]:

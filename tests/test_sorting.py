@@ -227,9 +227,9 @@ def test_every_target_assembles(name: str) -> None:
     rng = np.random.default_rng(0)
     cases = [sort_case(rng, s, d) for d in (F32, F64, np.dtype("u8")) for s in ((20, 30), (400,))]
     functions = [f for f in (tile_function(case.call(), target) for case in cases) if f]
-    parts = {symbol: text for f in functions for symbol, text in f.parts.items()}
+    parts = {symbol: text for f in functions for symbol, text in f.whole()[0].items()}
     entries = [trampoline(f) for f in {f.symbol: f for f in functions}.values()]
-    declares = sorted({line for f in functions for line in f.declares})
+    declares = sorted({line for f in functions for line in f.whole()[1]})
     assert object_code("\n".join((*declares, *parts.values(), *entries)), target)
 
 

@@ -38,6 +38,8 @@ from tile_cases import (
 from fdl.backends.llvm import target as targets
 from fdl.backends.llvm.codegen import object_code
 from fdl.backends.llvm.tiles import tile_function
+from fdl.backends.llvm.tiles.micro import simd
+from fdl.backends.llvm.tiles.packed import Operands
 from fdl.backends.loops.lower.packing import PANEL_BYTES
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
@@ -99,7 +101,7 @@ def test_products_of_bfloat16_take_pairs_where_the_machine_does() -> None:
     for of, is_there in ((target, True), (plain, False)):
         function = tile_function(case.call(), of)
         assert function is not None
-        assert any("micro_pairs" in symbol for symbol in function.parts) == is_there
+        assert any("micro_pairs" in symbol for symbol in function.shared) == is_there
     assert native([case], plain) == [True]
 
 
@@ -129,6 +131,17 @@ def packed_case(rng: np.random.Generator, m: int, n: int, k: int, dtype: DType, 
         panels[j // width, :, j % width] = case.inputs[1][:, j]
     case.inputs[1] = panels
     return case
+
+
+def test_widths_of_packed_products_are_those_of_their_panels() -> None:
+    for name in ("avx512", "avx2", "neon"):
+        s = simd(F32, targets.make(name, "aarch64-unknown-linux-gnu" if name == "neon" else "x86_64-unknown-linux-gnu"))
+        assert s is not None
+        wide = s.widest * s.lanes
+        for n in range(4 * wide):
+            met = {-(-min(n - j, wide) // s.lanes) for j in range(0, n, wide)}
+            assert set(Operands(1, (1, 1), 4, n, False).widths(s)) == met
+        assert Operands(1, (1, 1), 4, None, False).widths(s) == list(s.rows)
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
@@ -258,9 +271,9 @@ def test_every_target_assembles(name: str) -> None:
     rng = np.random.default_rng(0)
     cases = [matmul_case(rng, 20, 70, 30, F32, "rrc"), *conv_cases(MORE_CONVS[2], F64)]
     functions = [f for f in (tile_function(case.call(), target) for case in cases) if f]
-    parts = {symbol: text for f in functions for symbol, text in f.parts.items()}
+    parts = {symbol: text for f in functions for symbol, text in f.whole()[0].items()}
     entries = [trampoline(f) for f in {f.symbol: f for f in functions}.values()]
-    declares = sorted({line for f in functions for line in f.declares})
+    declares = sorted({line for f in functions for line in f.whole()[1]})
     assert object_code("\n".join((*declares, *parts.values(), *entries)), target)
 
 

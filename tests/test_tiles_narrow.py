@@ -23,7 +23,7 @@ def test_narrow_convolutions(name: str) -> None:
     cases = [case for conv in NARROW_CONVS for case in conv_cases(conv, F32)]
     assert all(native(cases, target))
     functions = [tile_function(case.call(), target) for case in cases]
-    symbols = {symbol for f in functions if f for symbol in f.parts}
+    symbols = {symbol for f in functions if f for symbol in f.whole()[0]}
     for form in ("slide", "tile_planes", "tile_separate", "tile_expand", "tile_sums", "tile_turned_sums", "put"):
         assert any(symbol.startswith(f"fdl_{form}") for symbol in symbols), f"no case is served by {form}"
 

@@ -134,9 +134,10 @@ def link(functions: Sequence[TileFunction], target: Target) -> Loaded:
     parts: dict[str, str] = {}
     declares: set[str] = set()
     for function in functions:
-        for symbol, text in function.parts.items():
+        definitions, needed = function.whole()
+        for symbol, text in definitions.items():
             assert parts.setdefault(symbol, text) == text, f"two functions are called {symbol}"
-        declares |= set(function.declares)
+        declares |= needed
     entries = {f"run_{f.symbol}": trampoline(f) for f in functions}
     return compile_text(["\n".join((*sorted(declares), *parts.values(), *entries.values()))], target, {}, sorted(entries))
 

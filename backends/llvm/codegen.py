@@ -7,13 +7,15 @@ Each text has an LLVM context of its own, and each thread a code generator, so t
 every function of LLVM's, though, and code generation is where the time goes: that function alone is called without it.  The bytes of an
 object do not depend on how many threads there were.
 
-Lifetimes: threads end before the call that began them.  May be imported by: whatever compiles in this package.
+Lifetimes: threads end with the batch that began them, which holds COMPILING, so that a fork waits for them.  May be imported by: whatever
+compiles in this package.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -21,11 +23,15 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
-from .locks import LLVM
+from .locks import COMPILING, LLVM
 from .target import Target
 
 _emit_unlocked: Final[Callable[..., Any] | None] = getattr(ffi.lib.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
 """The function behind llvmlite's lock. None for an llvmlite that hides it: texts are compiled one after the other then."""
+
+_SWITCH: Final = 1e-4
+"""Seconds after which a thread that computes in Python lets another go on: one that compiles asks for it a dozen times a text."""
+_NOTHING: Final = "define void @nothing() {\n  ret void\n}\n"
 
 _idle: dict[tuple[Target, int], list[llvm.TargetMachine]] = {}
 """Code generators that no thread uses at the moment."""
@@ -42,39 +48,127 @@ def object_codes(texts: Sequence[str], target: Target, level: int = 3, *, thread
 
     Raises: RuntimeError when LLVM rejects a text.
     """
-    found: list[bytes | None] = [None] * len(texts)
-    errors: list[BaseException] = []
-    todo = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # the longest are begun first
+    with Batch(target, level, threads=threads) as batch:
+        for text in texts:
+            batch.add(text)
+        return batch.finish()
 
-    def work() -> None:
-        try:
-            while todo and not errors:
-                i = todo.pop()
-                found[i] = _object(texts[i], target, level)
-        except IndexError:  # another thread took the last one
-            pass
-        except BaseException as error:  # Ctrl-C among them: raised when all threads have ended
-            errors.append(error)
 
-    with LLVM:  # for all of them: a fork waits until they are done
-        helpers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(texts)) - 1)]
-        started = []
+class Batch:
+    """Texts that are compiled while the next ones are written.
+
+        with Batch(target, threads=2) as batch:
+            batch.add(text)         # a thread beside this one begins with it
+            batch.add(another)
+            objects = batch.finish()
+
+    No thread is left when the block ends, however it ends, and a fork waits until then.
+    """
+
+    def __init__(self, target: Target, level: int = 3, *, threads: int = 1) -> None:
+        self._target, self._level = target, level
+        self._room = threads - 1
+        self._texts: list[str] = []
+        self._todo: list[int] = []
+        """Numbers of the texts that no thread has begun."""
+        self._found: dict[int, bytes] = {}
+        self._errors: list[BaseException] = []
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self._complete = False
+        self._threads: list[threading.Thread] = []
+        self._interval = self._set = 0.0
+
+    def __enter__(self) -> Batch:
+        COMPILING.acquire()
+        self._interval = self._set = sys.getswitchinterval()
+        if self._room > 0:
+            sys.setswitchinterval(_SWITCH)
+            self._set = sys.getswitchinterval()
+            if not _idle:
+                self._hire()  # LLVM takes its time to get ready
+        return self
+
+    def __exit__(self, *error: object) -> None:
         try:
-            for thread in helpers:
-                thread.start()
-                started.append(thread)
+            self._join(drop=True)
+        finally:
+            if sys.getswitchinterval() == self._set:  # and nobody else has set it meanwhile
+                sys.setswitchinterval(self._interval)
+            COMPILING.release()
+
+    def add(self, text: str) -> None:
+        """One more text."""
+        with self._changed:
+            self._todo.append(len(self._texts))
+            self._texts.append(text)
+            self._changed.notify()
+            idle = self._waiting >= len(self._todo)
+        if not idle and len(self._threads) < self._room:
+            self._hire()
+
+    def finish(self) -> list[bytes]:
+        """The object file of each text, in the order in which they came; this thread makes its share.
+
+        Raises: RuntimeError when LLVM rejects a text.
+        """
+        self._close()
+        self._work()
+        self._join()
+        if self._errors:
+            raise self._errors[0]
+        return [self._found[i] for i in range(len(self._texts))]
+
+    def _hire(self) -> None:
+        thread = threading.Thread(target=self._help, daemon=True)
+        try:
+            thread.start()
         except RuntimeError:  # there can be no more threads, at exit for one: those that run do it all
-            pass
-        work()
-        for thread in started:
+            self._room = 0
+            return
+        self._threads.append(thread)
+
+    def _help(self) -> None:
+        try:
+            if not _idle:
+                _object(_NOTHING, self._target, self._level)
+        except BaseException as error:
+            self._errors.append(error)
+        self._work()
+
+    def _work(self) -> None:
+        """Compiles texts until there are no more, the longest first."""
+        try:
+            while not self._errors:
+                with self._changed:
+                    while not self._todo and not self._complete:
+                        self._waiting += 1
+                        self._changed.wait()
+                        self._waiting -= 1
+                    if not self._todo:
+                        return
+                    i = max(self._todo, key=lambda i: len(self._texts[i]))
+                    self._todo.remove(i)
+                self._found[i] = _object(self._texts[i], self._target, self._level)
+        except BaseException as error:  # Ctrl-C among them: raised when all threads have ended
+            self._errors.append(error)
+
+    def _close(self, drop: bool = False) -> None:
+        with self._changed:
+            self._complete = True
+            if drop:
+                self._todo.clear()
+            self._changed.notify_all()
+
+    def _join(self, drop: bool = False) -> None:
+        self._close(drop)
+        for thread in self._threads:
             while thread.is_alive():
                 try:
                     thread.join()
                 except KeyboardInterrupt as interrupt:
-                    errors.append(interrupt)
-    if errors:
-        raise errors[0]
-    return [code for code in found if code is not None]
+                    self._errors.append(interrupt)
+        self._threads.clear()
 
 
 def assembly(text: str, target: Target) -> str:

@@ -15,7 +15,7 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from fdl.backends.loops import cost, ir
@@ -29,6 +29,7 @@ from .outline import Kernel, Outliner, load_word, store_word
 from .steps import Step
 from .target import Target
 from .text import ATTRIBUTE, Code, Module, branch, register_type
+from .tiles import Shared
 from .values import Reg, State, combine, known, uniform, value
 
 CHUNK = 6 * cost.CYCLES_PER_US
@@ -55,9 +56,8 @@ _WORD_KEY, _WORD_STOP, _WORD_PROGRESS, _WORD_CALLBACK = 2, 7, 8, 10
 class EmittedRoutine:
     """The text of a routine's module, in parts that are linked with each other.
 
-    `symbol` is the entry point, `externals` the symbols to link it with, `shared` the functions that are compiled apart, each as a module
-    (see `llvm.shared`), `scratch_bytes` the most scratch that a thread
-    needs, and `arena_bytes` the size of the arena: what the plan places, and the driver's own large temporaries behind that.
+    `symbol` is the entry point, `externals` the symbols to link it with, `scratch_bytes` the most scratch that a thread needs, and
+    `arena_bytes` the size of the arena: what the plan places, and the driver's own large temporaries behind that.
     Where memory is debugged, `arena` and `local` are the buffers in the arena and those in the functions' own memory.
     """
 
@@ -66,26 +66,33 @@ class EmittedRoutine:
     externals: tuple[str, ...]
     scratch_bytes: int
     arena_bytes: int
-    shared: Mapping[str, str]
     arena: tuple[Place, ...] = ()
     local: tuple[Place, ...] = ()
 
 
-def emit_routine(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *, fenced: bool = False) -> EmittedRoutine:
+def emit_routine(
+    routine: ir.Routine,
+    offsets: Mapping[str, int],
+    target: Target,
+    *,
+    fenced: bool = False,
+    need: Callable[[Shared], None] = lambda function: None,
+) -> EmittedRoutine:
     """The LLVM text of `routine` for `target`.
 
     Args:
         offsets: arena buffer → byte offset, a multiple of 64 (from `plan`).
         fenced: put canaries around local buffers, and leave room for them in the arena: `offsets` leaves it too (from `plan.apart`).
+        need: is told of each function that is compiled apart (see `llvm.shared`), as soon as it is known.
     """
-    return _Driver(routine, dict(offsets), target, fenced).emit()
+    return _Driver(routine, dict(offsets), target, fenced, need).emit()
 
 
 class _Driver:
     """Writes the driver function."""
 
-    def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target, fenced: bool) -> None:
-        body, tiles = inline.resolve(routine, target)
+    def __init__(self, routine: ir.Routine, offsets: dict[str, int], target: Target, fenced: bool, need: Callable[[Shared], None]) -> None:
+        body, tiles = inline.resolve(routine, target, need)
         self.routine = replace(routine, body=body)
         self.module = Module(target)
         self.symbol = re.sub(r"[^A-Za-z0-9_.]", "_", routine.name) or "routine"
@@ -132,7 +139,6 @@ class _Driver:
             tuple(module.externals),
             self.scratch_bytes,
             arena_bytes,
-            module.shared,
             *((), ()) if self.fences is None else (self._arena(), tuple(self.fences.places)),
         )
 

@@ -13,13 +13,17 @@ from fdl.backends.loops.build import expanded, new_names
 from fdl.backends.loops.tiles import TILES
 
 from .target import Target
-from .tiles import TileFunction, tile_function
+from .tiles import Shared, TileFunction, tile_function
 
 Block = tuple[ir.Stmt, ...]
 
 
-def resolve(routine: ir.Routine, target: Target) -> tuple[Block, dict[int, TileFunction]]:
+def resolve(
+    routine: ir.Routine, target: Target, need: Callable[[Shared], None]
+) -> tuple[Block, dict[int, TileFunction]]:
     """The body of `routine` with every `Call` expanded that has no function, and the functions of the others by the statement's id.
+
+    `need` is told of the functions that those call and that are compiled apart.
 
     Example: with no function for it, ``call transpose(y[..] <- x[..])`` becomes ``for i: for j: y[i, j] = x[i, j]``.
     """
@@ -33,6 +37,8 @@ def resolve(routine: ir.Routine, target: Target) -> tuple[Block, dict[int, TileF
         if function is None:
             return resolve_inner(expanded(stmt, TILES[stmt.kernel].body, names))
         functions[id(stmt)] = function
+        for shared in function.shared.values():
+            need(shared)
         return (stmt,)
 
     def resolve_inner(stmts: Block) -> Block:

@@ -4,9 +4,9 @@ A thread that forks while another one compiles would give its child locks that n
 one that llvmlite takes around LLVM.  So a fork first waits for all of them, in the order in which they nest, and both processes
 release them afterwards: the child starts between two compilations.
 
-    COMPILING   one program at a time, from loop IR to machine code
+    COMPILING   one program at a time, from loop IR to machine code, the threads that compile its texts included
     MAKING      what a process has once: the runtime, the call path
-    LLVM        one use of llvmlite; held around all of fdl's, so that llvmlite's own lock is never held without it
+    LLVM        one use of llvmlite; held around all of fdl's others, so that llvmlite's own lock is never held without one of these
 
 Invariants: a thread takes them downwards only, and runs no code of the user's while it holds one.  May be imported by:
 everything in `backends`.

@@ -141,11 +141,9 @@ def _call(s: State, call: ir.Call) -> None:
             code.module.declare(line)
         else:
             code.module.external(symbol, line)
-    for symbol, text in tile.parts.items():
-        if symbol in tile.shared:
-            code.module.share(symbol, *tile.shared[symbol])
-        elif symbol not in tile.inner:
-            code.module.helpers[symbol] = text
+    for function in tile.shared.values():
+        code.module.declare(function.declaration)
+    code.module.helpers |= tile.parts
     refs = (*call.outputs, *call.inputs)
     scratch = "null"
     if tile.scratch_bytes:

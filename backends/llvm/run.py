@@ -57,9 +57,14 @@ class Module:
     layout: Layout | None = None
 
 
-def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *, guarded: bool = False) -> Module:
-    """`routine` compiled for `target`; `offsets` places its arena buffers, apart from each other (`plan.apart`) where it is `guarded`."""
-    emitted = emit_routine(routine, offsets, target, fenced=guarded)
+def work_for(target: Target) -> shared.Work:
+    """What a routine is compiled by for `target`: a block, in which LLVM gets ready while the routine is made."""
+    return shared.Work(target, runtime.get_num_threads())
+
+
+def module_of(routine: ir.Routine, offsets: Mapping[str, int], work: shared.Work, *, guarded: bool = False) -> Module:
+    """`routine` compiled by `work`; `offsets` places its arena buffers, apart from each other (`plan.apart`) where it is `guarded`."""
+    emitted = emit_routine(routine, offsets, work.target, fenced=guarded, need=work.need)
     layout = None
     if guarded:
         inputs, outputs = (
@@ -67,7 +72,7 @@ def module_of(routine: ir.Routine, offsets: Mapping[str, int], target: Target, *
         )
         fixed = tuple(inputs), tuple(outputs), emitted.arena, emitted.arena_bytes, emitted.local
         layout = Layout(routine.name, *fixed, first_site=len(routine.sites))
-    objects, linked = shared.compiled(emitted.texts, emitted.shared, target, runtime.get_num_threads())
+    objects, linked = work.finish(emitted.texts)
     return Module(objects, emitted.symbol, emitted.externals, emitted.arena_bytes, linked, layout)
 
 
@@ -156,7 +161,8 @@ def native(
     routine: ir.Routine, offsets: Mapping[str, int], target: Target, consts: Sequence[Array] = (), *, guarded: bool = False
 ) -> Native:  # fmt: skip
     """`routine` compiled for `target` and loaded; `offsets` and `guarded` as for `module_of`."""
-    return Native(module_of(routine, offsets, target, guarded=guarded), consts)
+    with work_for(target) as work:
+        return Native(module_of(routine, offsets, work, guarded=guarded), consts)
 
 
 def run_routine(

@@ -1,8 +1,9 @@
 """Functions that many programs call: micro-kernels, drivers and the packing of their operands, compiled once.
 
-They are most of a matrix product's code, and do not depend on its shape.  Each is an object of its own, known by a key that its text and
-the target give: kept in memory while the process lives, and on disk beside the programs that were linked to it.  A program's code names
-them by symbol, as it names the runtime.  What one program needs and the process does not have yet is loaded at once: linking costs more
+They are most of a matrix product's code, and do not depend on its shape.  Each is an object of its own, known by a key that its symbol,
+the target and fdl's own sources give: kept in memory while the process lives, and on disk beside the programs that were linked to it.  A
+program's code names them by symbol, as it names the runtime.  What there is no object of yet is compiled as soon as it is known, beside
+the thread that writes the program's own text (`Work`); all that the process does not have yet is loaded at once, since linking costs more
 by the call than by the object.
 
 May be imported by: `run`, and what stores compiled programs.
@@ -18,6 +19,7 @@ from fdl.tracer.records import dataclass
 from . import codegen, engine
 from .locks import MAKING
 from .target import Target
+from .tiles import Shared as Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +41,65 @@ class _Held:
 _HELD: dict[str, _Held] = {}
 
 
-def compiled(
-    texts: Sequence[str], functions: Mapping[str, str], target: Target, threads: int = 1
-) -> tuple[tuple[bytes, ...], tuple[Shared, ...]]:
-    """The object files of a program's texts, and the functions that it calls (symbol → text), loaded.
+class Work:
+    """The machine code of one program: made on several threads, while the program's text is being written.
 
-    What there is no object of yet is compiled at once, by up to so many threads.
+        with Work(target, threads) as work:
+            work.need(function)     # for each shared function, as soon as it is known
+            objects, functions = work.finish(texts)
     """
-    found = {Shared(s, cache.digest("shared", cache.generator(), repr(target), s, text)): text for s, text in functions.items()}
-    with MAKING:
-        objects = {f: _stored(f) for f in found if f.key not in _HELD}
-        missing = [f for f, code in objects.items() if code is None]
-        made = codegen.object_codes((*texts, *(found[f] for f in missing)), target, threads=threads)
-        new = dict(zip(missing, made[len(texts) :], strict=True))
-        _load({f: new[f] if code is None else code for f, code in objects.items()})
-        store = cache.store()
-        if store is not None:
-            for f in found:
-                if not store.path(f.key).exists():
-                    store.put(f.key, cache.Entry({}, _HELD[f.key].code))
-    return tuple(made[: len(texts)]), tuple(found)
+
+    def __init__(self, target: Target, threads: int = 1) -> None:
+        self.target = target
+        self._batch = codegen.Batch(target, threads=threads)
+        self._found: dict[str, Shared] = {}
+        self._objects: dict[Shared, bytes] = {}
+        """Of functions that are on disk, and not loaded yet."""
+        self._missing: list[Shared] = []
+        """Functions that are being compiled, in the order of their texts."""
+
+    def __enter__(self) -> Work:
+        self._batch.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._batch.__exit__(*error)
+
+    def need(self, function: Function) -> None:
+        """A function that the program calls; it is written and compiled where there is no object of it yet."""
+        symbol = function.name
+        if symbol in self._found:
+            return
+        key = cache.digest("shared", cache.fingerprint(), repr(self.target), symbol)
+        found = self._found[symbol] = Shared(symbol, key)
+        if key in _HELD:
+            return
+        code = _stored(found)
+        if code is None:
+            self._missing.append(found)
+            self._batch.add(function.module())
+        else:
+            self._objects[found] = code
+
+    def finish(self, texts: Sequence[str]) -> tuple[tuple[bytes, ...], tuple[Shared, ...]]:
+        """The object files of the program's own texts, and its shared functions, loaded.
+
+        Raises: RuntimeError when LLVM rejects a text.
+        """
+        for text in texts:
+            self._batch.add(text)
+        made = self._batch.finish()
+        own = made[len(self._missing) :]
+        self._objects |= zip(self._missing, made, strict=False)
+        functions = tuple(self._found.values())
+        with MAKING:
+            _load({f: code for f, code in self._objects.items() if f.key not in _HELD})
+            store = cache.store()
+            if store is not None:
+                for f in functions:
+                    if not store.path(f.key).exists():
+                        store.put(f.key, cache.Entry({}, _HELD[f.key].code))
+        return tuple(own), functions
 
 
 def are_loaded(functions: Sequence[Shared]) -> bool:

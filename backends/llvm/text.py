@@ -116,7 +116,6 @@ class Module:
         """Declaration of a function → its text, both from the type of its result on."""
         self.entry = ""
         """The text of the function that is called from outside."""
-        self.shared: dict[str, str] = {}
 
     def declare(self, line: str) -> None:
         """Adds an intrinsic's declaration once."""
@@ -126,11 +125,6 @@ class Module:
         """Adds the declaration of a symbol that the engine must be given an address for."""
         self.externals[symbol] = None
         self.declares[line] = None
-
-    def share(self, symbol: str, declaration: str, text: str) -> None:
-        """Adds a function that is compiled apart, as the module `text`."""
-        self.shared[symbol] = text
-        self.declares[declaration] = None
 
     def parts(self) -> tuple[str, ...]:
         """The module's text, without what is shared: whole, or in several parts that can be compiled side by side, and are linked."""

@@ -22,6 +22,7 @@ from fdl.backends.llvm.tiles.matmul import write_matmul
 from fdl.backends.llvm.tiles.parts import TileFunction as TileFunction
 from fdl.backends.llvm.tiles.running import write_running
 from fdl.backends.llvm.tiles.sorting import write_sort
+from fdl.backends.llvm.tiles.text import Shared as Shared
 from fdl.backends.llvm.tiles.transpose import write_transpose
 from fdl.backends.loops.ir import Call, Const, Value
 

@@ -9,7 +9,7 @@ May be imported by: the tile emitters of this package.
 from __future__ import annotations
 
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, multiply_add
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 
 DOTS_PARAMS = (
     ("ptr", "c"), ("ptr", "a"), ("ptr", "b"), ("i64", "m"), ("i64", "n"), ("i64", "k"),
@@ -39,9 +39,12 @@ def dots_symbol(s: Simd, tile: tuple[int, int], accumulate: bool) -> str:
     return f"fdl_dots_{s.key}_{tile[0]}x{tile[1]}{'_add' if accumulate else ''}"
 
 
-def dots(s: Simd, tile: tuple[int, int], accumulate: bool) -> Code:
+def dots(s: Simd, tile: tuple[int, int], accumulate: bool) -> Shared:
     """The function C[M, N] (+)= A · B for any C strides; M and N are at least the tile's."""
-    code = Code(dots_symbol(s, tile, accumulate), DOTS_PARAMS, shared=True)
+    return Shared(dots_symbol(s, tile, accumulate), DOTS_PARAMS, lambda code: _write_dots(code, s, tile, accumulate))
+
+
+def _write_dots(code: Code, s: Simd, tile: tuple[int, int], accumulate: bool) -> None:
     rows, cols = tile
     bottom, right = code.sub("%m", rows), code.sub("%n", cols)
     whole = code.mul(code.div("%k", s.lanes), s.lanes)
@@ -75,7 +78,6 @@ def dots(s: Simd, tile: tuple[int, int], accumulate: bool) -> Code:
                 with code.when(code.let(f"and i1 {own_row}, {own_col}")):
                     before = code.load(s.element, place)
                     code.store(s.element, code.let(f"fadd {s.element} {before}, {total}"), place)
-    return code
 
 
 def _totals(code: Code, s: Simd, vectors: list[str]) -> list[str]:

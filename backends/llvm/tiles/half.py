@@ -30,7 +30,7 @@ from fdl.backends.llvm.tiles.micro import (
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.tracer.dtypes import SHORT, DType, bfloat16, float16, float32
 from fdl.tracer.records import dataclass
 
@@ -77,7 +77,7 @@ def write_half(
 
 def _product(
     s: Simd, g: HalfMatmul, names: tuple[str, str, str], sizes: tuple[str, str], params: list[tuple[str, str]]
-) -> tuple[Code, list[Code], int]:
+) -> tuple[Code, list[Code | Shared], int]:
     """The product in the way that `s` says, the functions that it calls, and the bytes of its scratch: most where elements are widened."""
     widths = {nv for nv, count in column_counts(g.n, s).items() if count} if g.n is not None else set(s.rows)
     rows = {nv: row_choices(g.m if g.m is not None and g.m <= ROW_BLOCK else None, s.rows[nv]) for nv in widths or {1}}
@@ -97,7 +97,7 @@ def _product(
         places[area] = code.at("float", "%scratch", at)
         at += elements
     _driver(code, s, g, depth, rows, places, names, sizes)
-    codes = [micro_kernel(s, r, nv) for nv, heights in rows.items() for r in heights]
+    codes: list[Code | Shared] = [micro_kernel(s, r, nv) for nv, heights in rows.items() for r in heights]
     codes += [*_movers(s, g), _narrow(s, g.dtype), *([pack_panel(s, "turn")] if turns else [])]
     return code, codes, at * 4
 
@@ -183,22 +183,24 @@ def _move(
     )
 
 
-def _movers(s: Simd, g: HalfMatmul) -> list[Code]:
+def _movers(s: Simd, g: HalfMatmul) -> list[Shared]:
     """The functions that the driver calls for this product's operands."""
     a_way = ("along", g.a_strides[1]) if _by_row(g) else ("across", 1)
     b_way = ("across", 1) if g.b_strides[1] == 1 else ("along", g.b_strides[0])
     return [_mover(s, g.dtype, way, step == 1) for way, step in dict.fromkeys((way, step == 1) for way, step in (a_way, b_way))]
 
 
-def _mover(s: Simd, dtype: DType, way: str, dense: bool) -> Code:
-    code = Code(_symbol(f"{way}{'' if dense else '_any'}", s, dtype), MOVE_PARAMS, shared=True)
+def _mover(s: Simd, dtype: DType, way: str, dense: bool) -> Shared:
+    return Shared(_symbol(f"{way}{'' if dense else '_any'}", s, dtype), MOVE_PARAMS, lambda code: _write_mover(code, s, dtype, way, dense))
+
+
+def _write_mover(code: Code, s: Simd, dtype: DType, way: str, dense: bool) -> None:
     if not s.pairs:
         _widen(code, s, dtype, dense)
     elif way == "along":
         _join_along(code, s, dense)
     else:
         _join_across(code, s)
-    return code
 
 
 def _widen(code: Code, s: Simd, dtype: DType, dense: bool) -> None:
@@ -289,9 +291,12 @@ def _fits(code: Code, g: HalfMatmul, names: tuple[str, str, str], sizes: tuple[s
     return code.let(f"and i1 {both}, {code.compare('sge', code.add(a, b), NORMAL)}")
 
 
-def _least(s: Simd, dtype: DType) -> Code:
+def _least(s: Simd, dtype: DType) -> Shared:
     """`void (to, from, rows, n, row, step)`: the least magnitude that is not zero, as its bits; 65535 where all are."""
-    code = Code(_symbol("least", None, dtype), LEAST_PARAMS, shared=True)
+    return Shared(_symbol("least", None, dtype), LEAST_PARAMS, lambda code: _write_least(code, s, dtype))
+
+
+def _write_least(code: Code, s: Simd, dtype: DType) -> None:
     lanes = 2 * s.lanes
     dense = code.let(f"zext i1 {code.compare('eq', '%step', 1)} to i64")
     whole = code.mul(dense, code.mul(code.div("%n", lanes), lanes))
@@ -317,7 +322,6 @@ def _least(s: Simd, dtype: DType) -> Code:
     code.declare("i16 @llvm.umin.i16(i16, i16)")
     least = code.let(f"call i16 @llvm.umin.i16(i16 {folded}, i16 {narrow})")
     code.store("i64", code.add(code.let(f"zext i16 {least} to i64"), 1), "%to")
-    return code
 
 
 # --- conversions ------------------------------------------------------------------------------------
@@ -327,9 +331,13 @@ def _symbol(what: str, s: Simd | None, dtype: DType) -> str:
     return f"fdl_{what}_{SHORT[dtype]}{'' if s is None else f'_{s.key}'}"
 
 
-def _narrow(s: Simd, dtype: DType) -> Code:
+def _narrow(s: Simd, dtype: DType) -> Shared:
     """`void (to, from, n, adding)`: n float32 as `dtype`, rounded; added to what is there when `adding` is not 0."""
-    code = Code(_symbol("narrow", s, dtype), (("ptr", "to"), ("ptr", "from"), ("i64", "n"), ("i64", "adding")), shared=True)
+    params = (("ptr", "to"), ("ptr", "from"), ("i64", "n"), ("i64", "adding"))
+    return Shared(_symbol("narrow", s, dtype), params, lambda code: _write_narrow(code, s, dtype))
+
+
+def _write_narrow(code: Code, s: Simd, dtype: DType) -> None:
     whole = code.mul(code.div("%n", s.lanes), s.lanes)
     adding = code.compare("ne", "%adding", 0)
     for lanes, start, stop in ((s.lanes, "0", whole), (1, whole, "%n")):
@@ -342,7 +350,6 @@ def _narrow(s: Simd, dtype: DType) -> Code:
             nothing = "-0.0" if lanes == 1 else "splat (float -0.0)"
             value = code.let(f"fadd {wide} {value}, {code.select(adding, wide, before, nothing)}")
             code.store(narrow, _from_float(code, dtype, value, lanes), place, 2)
-    return code
 
 
 def _vector(element: str, lanes: int) -> str:

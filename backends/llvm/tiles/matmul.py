@@ -46,7 +46,7 @@ from fdl.backends.llvm.tiles.micro import (
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol, put_across
 from fdl.backends.llvm.tiles.packed import Operands, write_packed
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.backends.loops.ir import Call, Ref
 from fdl.backends.loops.lower.panels import THIN, THIN_DEPTH
 from fdl.tracer.dtypes import bfloat16, float16
@@ -95,14 +95,16 @@ class Driver:
     def needs_panel(self) -> bool:
         return self.pack is not None or not self.s.masked
 
-    def _helpers(self) -> list[Code]:
+    def _helpers(self) -> list[Shared]:
         """The packing functions that the driver calls."""
         ways = [self.pack] if self.pack else [] if self.s.masked else ["any"]
         return [*(pack_panel(self.s, way) for way in ways), *([put_across(self.s)] if self.across else [])]
 
-    def code(self) -> Code:
+    def function(self) -> Shared:
+        return Shared(self.symbol, DRIVER_PARAMS, self._write, self._helpers())
+
+    def _write(self, code: Code) -> None:
         s = self.s
-        code = Code(self.symbol, DRIVER_PARAMS, shared=True, helpers=self._helpers())
         job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
         table = code.let("alloca [2 x ptr], align 16")
         counts = code.let(f"alloca [{s.widest} x i64], align 16")
@@ -128,7 +130,6 @@ class Driver:
                 with code.loop(count) as panel:
                     _panel(walk, b, code.add(group.values[0], code.mul(panel.index, width)))
                 group.next = [code.add(group.values[0], code.mul(count, width))]
-        return code
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,7 @@ def _packed(call: Call, s: Simd | None) -> TileFunction | None:
         return None
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1"), *(("i64", f"s{i}") for i in range(7))]
     accumulate = bool(dict(call.attrs).get("accumulate", False))
-    return write_packed(s, Operands(c.strides[0], a.strides, c.sizes[0], accumulate), ("%s0", "%s1", "%s3"), params)
+    return write_packed(s, Operands(c.strides[0], a.strides, *c.sizes, accumulate), ("%s0", "%s1", "%s3"), params)
 
 
 def _tiled(
@@ -292,7 +293,7 @@ def _tiled(
         *extents, *(("i64", stride) for stride in strides),
     )  # fmt: skip
     micros = [micro_kernel(s, height, nv, driver.ahead) for nv, heights in rows.items() for height in heights]
-    return tile(entry, [*micros, driver.code()], tile_bytes + panel_bytes)
+    return tile(entry, [*micros, driver.function()], tile_bytes + panel_bytes)
 
 
 DOTS_ROWS = 8
@@ -317,7 +318,7 @@ def prefers_across(m: int | None, k: int | None, a_k: int) -> bool:
 
 
 def _choose(
-    entry: Code, codes: Sequence[Code], tiles: Sequence[tuple[int, int]], sizes: Sequence[str],
+    entry: Code, codes: Sequence[Shared], tiles: Sequence[tuple[int, int]], sizes: Sequence[str],
     arguments: Sequence[tuple[str, str | int]],
 ) -> None:  # fmt: skip
     """Call the first of `codes` whose tile is no larger than the matrix."""

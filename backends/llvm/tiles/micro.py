@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fdl.backends.llvm.target import Target
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.tracer.dtypes import SHORT, DType, float32, float64
 from fdl.tracer.records import dataclass
 
@@ -164,14 +164,16 @@ def micro_symbol(s: Simd, mr: int, nv: int, ahead: bool = False) -> str:
     return f"fdl_micro_{s.key}_{mr}x{nv}{'_ahead' if ahead else ''}"
 
 
-def micro_kernel(s: Simd, mr: int, nv: int, ahead: bool = False) -> Code:
+def micro_kernel(s: Simd, mr: int, nv: int, ahead: bool = False) -> Shared:
     """The micro-kernel `void (job, a_offset, b_offset, c, cols, skip)`; offsets in elements.
 
     With `ahead` it fetches C into the cache before the sums, and meanwhile, for each row of B, the line AHEAD
     bytes after it.
     """
-    code = Code(micro_symbol(s, mr, nv, ahead), MICRO_PARAMS, shared=True)
+    return Shared(micro_symbol(s, mr, nv, ahead), MICRO_PARAMS, lambda code: _write_micro_kernel(code, s, mr, nv, ahead))
 
+
+def _write_micro_kernel(code: Code, s: Simd, mr: int, nv: int, ahead: bool) -> None:
     def word(number: int) -> str:
         return code.load("i64", code.at("i64", "%job", number))
 
@@ -230,7 +232,6 @@ def micro_kernel(s: Simd, mr: int, nv: int, ahead: bool = False) -> Code:
         half = len(sums) // 2
         sums = [code.let(f"fadd {s.vector} {x}, {y}") for x, y in zip(sums[:half], sums[half:], strict=True)]
     write_tile(code, s, mr, nv, sums, c_row, word(ACCUMULATE), mask)
-    return code
 
 
 def fetch(code: Code, address: str, level: int, write: bool = False) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 
 PACK_PARAMS = (
     ("ptr", "panel"), ("ptr", "b"), ("i64", "depth"), ("i64", "cols"), ("i64", "width"), ("i64", "b_k"), ("i64", "b_n"),
@@ -22,14 +22,16 @@ def pack_symbol(s: Simd, way: str) -> str:
     return f"fdl_pack_{way}_{s.key}"
 
 
-def pack_panel(s: Simd, way: str) -> Code:
+def pack_panel(s: Simd, way: str) -> Shared:
     """The packing function of panels `width` columns wide (whole vectors); `way` is "turn" or "any"."""
-    code = Code(pack_symbol(s, way), PACK_PARAMS, shared=True)
+    return Shared(pack_symbol(s, way), PACK_PARAMS, lambda code: _write_pack_panel(code, s, way))
+
+
+def _write_pack_panel(code: Code, s: Simd, way: str) -> None:
     if way == "turn":
         _turn(code, s)
     else:
         _any(code, s, "0")
-    return code
 
 
 def _any(code: Code, s: Simd, first: str) -> None:
@@ -67,14 +69,17 @@ def pack_rows_symbol(s: Simd, way: str, height: int) -> str:
     return f"fdl_pack_rows_{way}_{s.key}_{height}"
 
 
-def pack_rows(s: Simd, way: str, height: int) -> Code:
+def pack_rows(s: Simd, way: str, height: int) -> Shared:
     """`void (out, a, depth, a_row, a_k)`: out[k * height + i] = a[i * a_row + k * a_k] for k < depth, i < height.
 
     `way` says what is contiguous: "turn" k, "rows" the rows (for targets with masks), "any" nothing.  Whole vectors are stored in the
     order of k: what one writes beyond the tile's height the next one overwrites, and what follows the tile is overwritten by up to
     `lanes` rows.
     """
-    code = Code(pack_rows_symbol(s, way, height), ROWS_PARAMS, shared=True)
+    return Shared(pack_rows_symbol(s, way, height), ROWS_PARAMS, lambda code: _write_pack_rows(code, s, way, height))
+
+
+def _write_pack_rows(code: Code, s: Simd, way: str, height: int) -> None:
     n = s.lanes
     groups = range(0, height, n)
     if way == "rows":
@@ -84,7 +89,7 @@ def pack_rows(s: Simd, way: str, height: int) -> Code:
             to = code.at(s.element, "%out", code.mul(k.index, height))
             for group, inside in zip(groups, masks, strict=True):
                 store(code, s, load(code, s, code.at(s.element, source, group), inside), code.at(s.element, to, group))
-        return code
+        return
     whole = "0"
     if way == "turn":
         whole = "%depth" if s.masked else code.mul(code.div("%depth", n), n)
@@ -104,7 +109,6 @@ def pack_rows(s: Simd, way: str, height: int) -> Code:
         for i in range(height):
             x = code.load(s.element, code.at(s.element, "%a", code.add(source, code.mul(i, "%a_row"))))
             code.store(s.element, x, code.at(s.element, to, i))
-    return code
 
 
 # --- the way back -----------------------------------------------------------------------------------
@@ -118,9 +122,12 @@ def put_symbol(s: Simd) -> str:
     return f"fdl_put_{s.key}"
 
 
-def put_across(s: Simd) -> Code:
+def put_across(s: Simd) -> Shared:
     """`void (c, tile, rows, cols, width, c_col, add)`: c[j * c_col + i] (+)= tile[i * width + j] for i < rows, j < cols."""
-    code = Code(put_symbol(s), PUT_PARAMS, shared=True)
+    return Shared(put_symbol(s), PUT_PARAMS, lambda code: _write_put_across(code, s))
+
+
+def _write_put_across(code: Code, s: Simd) -> None:
     n = s.lanes
     adding = code.compare("ne", "%add", 0)
     if not s.masked:
@@ -130,7 +137,7 @@ def put_across(s: Simd) -> Code:
             # What is there is read even when it is not wanted; -0.0 is what adds nothing.
             before = code.select(adding, s.element, code.load(s.element, place), "-0.0")
             code.store(s.element, code.let(f"fadd {s.element} {value}, {before}"), place)
-        return code
+        return
     with code.loop("%rows", step=n) as i, code.loop("%cols", step=n) as j:
         high, wide = code.sub("%rows", i.index), code.sub("%cols", j.index)
         mask = mask_below(code, s, high)
@@ -144,7 +151,6 @@ def put_across(s: Simd) -> Code:
                 place = code.at(s.element, base, code.mul("%c_col", r))
                 before = load(code, s, place, wanted, f"splat ({s.element} -0.0)")
                 store(code, s, code.let(f"fadd {s.vector} {column}, {before}"), place, mask)
-    return code
 
 
 # --- squares ----------------------------------------------------------------------------------------

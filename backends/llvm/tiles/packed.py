@@ -11,6 +11,8 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fdl.backends.llvm.tiles.cut import RowTile, row_choices, row_loop, run_tile, set_job
 from fdl.backends.llvm.tiles.micro import (
     A_DEPTH,
@@ -37,7 +39,7 @@ from fdl.backends.llvm.tiles.micro import (
 )
 from fdl.backends.llvm.tiles.pack import pack_rows, pack_rows_symbol
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.tracer.records import dataclass
 
 PANEL = 192
@@ -64,12 +66,20 @@ def panel_columns(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The static facts of a call: C's and A's strides in elements, with contiguous rows of C; M where it is known."""
+    """The static facts of a call: C's and A's strides in elements, with contiguous rows of C; M and N where they are known."""
 
     c_row: int
     a_strides: tuple[int, int]
     m: int | None
+    n: int | None
     accumulate: bool
+
+    def widths(self, s: Simd) -> list[int]:
+        """The widths in vectors of the tiles that are met: the widest, but for the last panel's."""
+        if self.n is None:
+            return list(s.rows)
+        panels, rest = divmod(-(-self.n // s.lanes), s.widest)
+        return [nv for nv in s.rows if (nv == s.widest and panels) or nv == rest]
 
 
 def write_packed(s: Simd, g: Operands, sizes: tuple[str, str, str], params: list[tuple[str, str]]) -> TileFunction:
@@ -84,31 +94,33 @@ def write_packed(s: Simd, g: Operands, sizes: tuple[str, str, str], params: list
     driver = _driver(s, way == "direct")
     entry = Code(digest("packed", driver.name, way, heights, sizes, g), params)
     kernels = entry.let(f"alloca [{s.widest + 1} x ptr], align 16")
-    height, functions = str(heights[-1]), _functions(s, way, heights[-1])
+    widths = g.widths(s)
+    height, functions = str(heights[-1]), _functions(s, way, heights[-1], widths)
     for r in heights[-2::-1]:
         enough = entry.compare("sge", sizes[0], r)
         height = entry.select(enough, "i64", r, height)
-        functions = [entry.select(enough, "ptr", x, y) for x, y in zip(_functions(s, way, r), functions, strict=True)]
-    for at, function in enumerate(functions):
+        higher = _functions(s, way, r, widths)
+        functions = {at: entry.select(enough, "ptr", function, functions[at]) for at, function in higher.items()}
+    for at, function in functions.items():
         entry.store("ptr", function, entry.at("ptr", kernels, at))
     entry.call(
         f"@{driver.name}", ("ptr", "%scratch"), ("ptr", entry.at("i8", "%scratch", tile_bytes)), ("ptr", kernels),
         ("i64", height), ("ptr", "%out0"), ("ptr", "%in0"), ("ptr", "%in1"), *(("i64", n) for n in sizes),
         ("i64", g.c_row), ("i64", g.a_strides[0]), ("i64", g.a_strides[1]), ("i64", int(g.accumulate)),
     )  # fmt: skip
-    shapes = [(h, nv) for h in heights for nv in s.rows]
+    shapes = [(h, nv) for h in heights for nv in widths]
     if way == "direct":
         return tile(entry, [driver, *(micro_kernel(s, h, nv) for h, nv in shapes)], tile_bytes)
     packers = [pack_rows(s, way, h) for h in heights]
     return tile(entry, [driver, *packers, *(packed_kernel(s, h, nv) for h, nv in shapes)], tile_bytes + block_bytes)
 
 
-def _functions(s: Simd, way: str, height: int) -> list[str]:
-    """What packs a tile of A of that height, then the micro-kernels from the widest on."""
-    widths = range(s.widest, 0, -1)
-    if way == "direct":
-        return ["null", *(f"@{micro_symbol(s, height, nv)}" for nv in widths)]
-    return [f"@{pack_rows_symbol(s, way, height)}", *(f"@{packed_symbol(s, height, nv)}" for nv in widths)]
+def _functions(s: Simd, way: str, height: int, widths: Sequence[int]) -> dict[int, str]:
+    """By their places in the table: what packs a tile of A of that height, then the micro-kernels, the widest first."""
+    direct = way == "direct"
+    micros = {nv: micro_symbol(s, height, nv) if direct else packed_symbol(s, height, nv) for nv in widths}
+    packer = "null" if direct else f"@{pack_rows_symbol(s, way, height)}"
+    return {0: packer} | {s.widest + 1 - nv: f"@{symbol}" for nv, symbol in micros.items()}
 
 
 def block_rows(s: Simd) -> int:
@@ -116,9 +128,12 @@ def block_rows(s: Simd) -> int:
     return BLOCK_BYTES // (DEPTH_BLOCK * s.size)
 
 
-def _driver(s: Simd, direct: bool) -> Code:
+def _driver(s: Simd, direct: bool) -> Shared:
     """The function that walks blocks of k, blocks of rows, panels and tiles; `direct` reads A where it lies."""
-    code = Code(f"fdl_packed_{s.key}{'_direct' * direct}", DRIVER_PARAMS, shared=True)
+    return Shared(f"fdl_packed_{s.key}{'_direct' * direct}", DRIVER_PARAMS, lambda code: _write_driver(code, s, direct))
+
+
+def _write_driver(code: Code, s: Simd, direct: bool) -> None:
     pack = code.load("ptr", "%kernels")
     job = code.let(f"alloca [{JOB_WORDS} x i64], align 64")
     table = code.let("alloca [2 x ptr], align 16")
@@ -174,7 +189,6 @@ def _driver(s: Simd, direct: bool) -> Code:
                     tile_of_a = code.mul(row.start, "%a_row") if direct else code.mul(number, tile_elements)
                     where = (tile_of_a, "0", place, cols)
                     run_tile(code, s, code.mul(vectors, s.lanes), job, part, where, "%c_row", None if s.masked else "%tile")
-    return code
 
 
 def _panel(code: Code, s: Simd, b: str, j: str, pitch: int, depth_of_panel: str) -> str:
@@ -192,13 +206,15 @@ def packed_symbol(s: Simd, mr: int, nv: int) -> str:
     return f"fdl_packed_micro_{s.key}_{mr}x{nv}"
 
 
-def packed_kernel(s: Simd, mr: int, nv: int) -> Code:
+def packed_kernel(s: Simd, mr: int, nv: int) -> Shared:
     """The micro-kernel for a packed tile of A and a packed panel of B: as `micro_kernel`, with all strides known.
 
     It fetches one line of every row of what is at the job's AHEAD.
     """
-    code = Code(packed_symbol(s, mr, nv), MICRO_PARAMS, shared=True)
+    return Shared(packed_symbol(s, mr, nv), MICRO_PARAMS, lambda code: _write_packed_kernel(code, s, mr, nv))
 
+
+def _write_packed_kernel(code: Code, s: Simd, mr: int, nv: int) -> None:
     def word(number: int) -> str:
         return code.load("i64", code.at("i64", "%job", number))
 
@@ -221,7 +237,6 @@ def packed_kernel(s: Simd, mr: int, nv: int) -> Code:
             new += [multiply_add(code, s, x, columns[j], sums[i * nv + j]) for j in range(nv)]
         inner.next = [*new, code.at(s.element, pa, mr), code.at(s.element, pb, pitch)]
     write_tile(code, s, mr, nv, inner.results[: mr * nv], c_row, word(ACCUMULATE), mask)
-    return code
 
 
 __all__ = ["PANEL", "Operands", "panel_columns", "write_packed"]

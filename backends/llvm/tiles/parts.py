@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.tracer.records import dataclass
 
 
@@ -17,41 +17,33 @@ class TileFunction:
     """A tile kernel as LLVM text.
 
     `parts` maps each function's symbol to its definition; two tile functions with a symbol in common mean the
-    same function by it, so a module takes the union.  `text` is all of them, for a module with one tile
-    kernel.  `shared` has those of the parts that are compiled once for all programs, each as (its declaration, a module of its own);
-    `inner` names those that only shared ones call, whose modules hold them.
-    `declares` are the declarations they need, one a line.  `scratch_bytes` is what `symbol` needs at its
-    first argument, 64-byte aligned.
+    same function by it, so a module takes the union.  `shared` has the functions that are compiled once for all programs,
+    by symbol.  `declares` are the declarations that the parts need, one a line, but for those of shared functions.
+    `scratch_bytes` is what `symbol` needs at its first argument, 64-byte aligned.
     """
 
     symbol: str
     parts: dict[str, str]
     declares: tuple[str, ...]
     scratch_bytes: int
-    shared: dict[str, tuple[str, str]]
-    inner: frozenset[str]
+    shared: dict[str, Shared]
 
-    @property
-    def text(self) -> str:
-        return "\n".join(self.parts.values())
+    def whole(self) -> tuple[dict[str, str], set[str]]:
+        """Definitions by symbol, and declarations, of all that the kernel calls: for a module that is linked to nothing."""
+        met = list(self.shared.values())
+        codes = {f.name: f.code for shared in met for f in (*shared.helpers, shared)}
+        declares = set(self.declares).union(*(code.declares for code in codes.values()))
+        return {name: code.text() for name, code in codes.items()} | self.parts, declares
 
 
-def tile(entry: Code, others: Iterable[Code], scratch_bytes: int) -> TileFunction:
+def tile(entry: Code, others: Iterable[Code | Shared], scratch_bytes: int) -> TileFunction:
     """The tile function whose entry point is `entry` and which uses `others`."""
-    outer = {code.name: code for code in (*others, entry)}
-    helpers = {helper.name: helper for code in outer.values() for helper in code.helpers}
-    codes = helpers | outer
-    declares = set().union(*(code.declares for code in codes.values()))
-    parts = {name: code.text() for name, code in codes.items()}
-    shared = {name: (code.declaration, _alone(code)) for name, code in outer.items() if code.shared}
-    return TileFunction(entry.name, parts, tuple(sorted(declares)), scratch_bytes, shared, frozenset(helpers.keys() - outer.keys()))
-
-
-def _alone(code: Code) -> str:
-    """A module of one function and its helpers, which others can be linked to."""
-    declares = code.declares.union(*(helper.declares for helper in code.helpers))
-    public = code.text().replace("define internal ", "define ", 1)
-    return "\n".join((*sorted(declares), *(helper.text() for helper in code.helpers), public))
+    used = (*others, entry)
+    own = {code.name: code for code in used if isinstance(code, Code)}
+    declares = set().union(*(code.declares for code in own.values()))
+    parts = {name: code.text() for name, code in own.items()}
+    shared = {function.name: function for function in used if isinstance(function, Shared)}
+    return TileFunction(entry.name, parts, tuple(sorted(declares)), scratch_bytes, shared)
 
 
 def digest(kernel: str, *facts: object) -> str:

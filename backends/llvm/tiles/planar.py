@@ -17,7 +17,7 @@ from fdl.backends.llvm.tiles.met import copies, dot, met_rows
 from fdl.backends.llvm.tiles.micro import load, mask_below, multiply_add, splat, store
 from fdl.backends.llvm.tiles.pack import put_across, put_symbol, transposed
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.backends.llvm.tiles.windows import Phase, copy_elements, copy_symbol, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
 from fdl.tracer.records import dataclass
@@ -157,7 +157,7 @@ def write_planar(g: Gather, call: Call) -> TileFunction:
                 a = code.at(s.element, "%in1", code.add(code.mul(across, a_across), first))
                 code.store("ptr", a, code.at("ptr", entry, 1))
             _row(code, p, phase, function.name, (table, met, edge), out)
-    codes = [separate, *tiles, zero_elements(s)]
+    codes: list[Code | Shared] = [separate, *tiles, zero_elements(s)]
     codes += [] if s.masked else [copy_elements(s)]
     codes += [] if p.dense else [put_across(s)]
     return tile(code, codes, p.scratch_bytes)

@@ -9,7 +9,8 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 
@@ -48,12 +49,8 @@ class Code:
         *,
         linkage: str = "internal",
         attributes: str = "nounwind",
-        shared: bool = False,
-        helpers: Sequence[Code] = (),
     ) -> None:
-        """`shared` says that the function suits many programs: it is compiled once for all of them, with the `helpers` that it calls."""
-        self.name, self.shared, self.helpers = name, shared, tuple(helpers)
-        self.declaration = f"declare void @{name}({', '.join(t for t, _ in params)}) {attributes}".rstrip()
+        self.name = name
         self._head = f"define {linkage} void @{name}({', '.join(f'{t} %{p}' for t, p in params)}) {attributes}".rstrip() + " {"
         self._lines: list[str] = []
         self._count = 0
@@ -195,6 +192,38 @@ class Code:
     def text(self) -> str:
         """The finished function."""
         return "\n".join([self._head, "entry:", *self._lines, "  ret void", "}"])
+
+
+class Shared:
+    """A function that suits many programs: it is compiled once for all of them, with the `helpers` that it calls.
+
+    Its symbol says all that its text depends on, but for the target. The text is written when it is first asked for: most programs
+    meet functions that are compiled already.
+    """
+
+    def __init__(
+        self, name: str, params: Sequence[tuple[str, str]], write: Callable[[Code], None], helpers: Sequence[Shared] = ()
+    ) -> None:
+        self.name, self.params, self.helpers = name, tuple(params), tuple(helpers)
+        self._write = write
+
+    @property
+    def declaration(self) -> str:
+        """For a module that calls it."""
+        return f"declare void @{self.name}({', '.join(kind for kind, _ in self.params)}) nounwind"
+
+    @functools.cached_property
+    def code(self) -> Code:
+        """The function itself."""
+        code = Code(self.name, self.params)
+        self._write(code)
+        return code
+
+    def module(self) -> str:
+        """A module of the function and its helpers, which others can be linked to."""
+        codes = [*(helper.code for helper in self.helpers), self.code]
+        public = self.code.text().replace("define internal ", "define ", 1)
+        return "\n".join((*sorted(set().union(*(c.declares for c in codes))), *(c.text() for c in codes[:-1]), public))
 
 
 def _literal(value: str | int) -> bool:

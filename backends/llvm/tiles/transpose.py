@@ -17,7 +17,7 @@ from fdl.backends.llvm.tiles.cut import static
 from fdl.backends.llvm.tiles.micro import Simd, load, mask_below, store
 from fdl.backends.llvm.tiles.pack import transposed
 from fdl.backends.llvm.tiles.parts import TileFunction, digest, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.backends.loops.ir import Call
 
 PLANE_PARAMS = (("ptr", "y"), ("ptr", "x"), ("i64", "p"), ("i64", "q"), ("i64", "y_q"), ("i64", "x_p"))
@@ -66,20 +66,25 @@ def write_transpose(call: Call, target: Target) -> TileFunction | None:
     return tile(entry, [helper], 0)
 
 
-def _run(s: Simd) -> Code:
+def _run(s: Simd) -> Shared:
     """The function `void (y, x, n)` that copies n elements."""
-    code = Code(f"fdl_run_{s.key}", (("ptr", "y"), ("ptr", "x"), ("i64", "n")), shared=True)
+    return Shared(f"fdl_run_{s.key}", (("ptr", "y"), ("ptr", "x"), ("i64", "n")), lambda code: _write_run(code, s))
+
+
+def _write_run(code: Code, s: Simd) -> None:
     whole = code.mul(code.div("%n", s.lanes), s.lanes)
     with code.loop(whole, step=s.lanes) as i:
         store(code, s, load(code, s, code.at(s.element, "%x", i.index)), code.at(s.element, "%y", i.index))
     with code.loop("%n", start=whole) as i:
         code.store(s.element, code.load(s.element, code.at(s.element, "%x", i.index)), code.at(s.element, "%y", i.index))
-    return code
 
 
-def _plane(s: Simd) -> Code:
+def _plane(s: Simd) -> Shared:
     """The function that sets y[q * y_q + p] = x[p * x_p + q] for all p and q."""
-    code = Code(f"fdl_plane_{s.key}", PLANE_PARAMS, shared=True)
+    return Shared(f"fdl_plane_{s.key}", PLANE_PARAMS, lambda code: _write_plane(code, s))
+
+
+def _write_plane(code: Code, s: Simd) -> None:
     n = s.lanes
     turn: Callable[[Code, Simd, Sequence[str]], list[str]] = transposed if s.size >= 4 else _zipped
     if s.masked:
@@ -92,7 +97,7 @@ def _plane(s: Simd) -> Code:
             for j, column in enumerate(turn(code, s, block)):
                 there = code.let(f"select i1 {code.compare('sgt', wide, j)}, {s.mask} {out_mask}, {s.mask} zeroinitializer")
                 store(code, s, column, _element(code, s, "%y", "%y_q", code.add(q.index, j), p.index), there)
-        return code
+        return
     whole_p, whole_q = (code.mul(code.div(size, n), n) for size in ("%p", "%q"))
     with code.loop(whole_p, step=n) as p, code.loop(whole_q, step=n) as q:
         block = [load(code, s, _element(code, s, "%x", "%x_p", code.add(p.index, i), q.index)) for i in range(n)]
@@ -102,7 +107,6 @@ def _plane(s: Simd) -> Code:
         with code.loop(q_to, start=q_from) as q, code.loop("%p", start=p_from) as p:
             value = code.load(s.element, _element(code, s, "%x", "%x_p", p.index, q.index))
             code.store(s.element, value, _element(code, s, "%y", "%y_q", q.index, p.index))
-    return code
 
 
 def _element(code: Code, s: Simd, base: str, stride: str, row: str, column: str) -> str:

@@ -152,8 +152,8 @@ def write_turned_filters(g: Correlate, call: Call) -> TileFunction:
                 y = code.add(code.mul(group.index, g.features), dot(code, [image.index, *at], g.y_strides))
                 _row(code, w, rows, (at, code.at(s.element, "%in0", x), code.at(s.element, "%in1", y), table), kernels)
         _turn_back(code, w, code.at(s.element, "%out0", code.mul(group.index, g.features)))
-    codes = [*kernels.values(), zero_elements(s), put_across(s)]
-    return tile(code, [*codes, copy_elements(s)] if w.rows.copied else codes, w.scratch_bytes)
+    copying = [copy_elements(s)] if w.rows.copied else []
+    return tile(code, [*kernels.values(), zero_elements(s), put_across(s), *copying], w.scratch_bytes)
 
 
 def _row(

@@ -29,7 +29,7 @@ from fdl.backends.llvm.tiles.micro import (
 )
 from fdl.backends.llvm.tiles.pack import pack_panel, pack_symbol
 from fdl.backends.llvm.tiles.parts import TileFunction, tile
-from fdl.backends.llvm.tiles.text import Code
+from fdl.backends.llvm.tiles.text import Code, Shared
 from fdl.backends.llvm.tiles.windows import Phase, Rows, copy_elements, copy_row, partner, rows_of, zero_elements, zero_symbol
 from fdl.backends.loops.ir import Call
 from fdl.tracer.records import dataclass
@@ -133,8 +133,7 @@ def write_wide_filters(g: Correlate, call: Call) -> TileFunction:
     """The gradient `g`, group by group."""
     w, s = Wide(g), g.s
     micros = {(rows, nv) for nv, by_height in w.tiles.items() for rows in by_height.values()}
-    codes = [micro_kernel(s, rows, nv) for rows, nv in sorted(micros)]
-    codes += [zero_elements(s)]
+    codes: list[Code | Shared] = [*(micro_kernel(s, rows, nv) for rows, nv in sorted(micros)), zero_elements(s)]
     if w.rows.copied:
         codes.append(copy_elements(s))
     if w.pads_y:
