@@ -22,12 +22,13 @@ May be imported by: everything.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, FrozenInstanceError, fields
 from operator import attrgetter
 from reprlib import recursive_repr
-from types import MemberDescriptorType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -115,46 +116,71 @@ _MISSING = _Missing()
 def _written(cls: Any, frozen: bool) -> Any:
     """The function `__init__`:
 
-        def __init__(self, x, y=__of_y, z=__missing):
-            __set(self, 'x', x)
-            __set(self, 'y', y)
-            __set(self, 'z', __of_z() if z is __missing else z)
+        def __init__(self, x, y=1, z=<factory>):
+            __set_x(self, x)
+            __set_y(self, y)
+            __set_z(self, __of_z() if z is <factory> else z)
 
-    `__of_y` is a default, `__of_z` a factory of one, and `__set` the assignment that a frozen class still allows; with slots it is the
-    slot's own, `__set_x(self, x)`, in two thirds of the time. A class that is not frozen says `self.x = x`.
+    `__set_x` is the assignment that a frozen class still allows: the slot's own where there are slots, in two thirds of the time of
+    `object.__setattr__`.  A class that is not frozen says `self.x = x`.
+
+    Compiling takes most of the time, and functions of as many fields differ in names only: the code of one is given the names of the next.
     """
-    parameters, lines = ["self"], []
+    all_fields = fields(cls)
+    names = tuple(f.name for f in all_fields)
+    slots = frozen and all(isinstance(getattr(cls, name, None), MemberDescriptorType) for name in names)
+    factories = tuple(k for k, f in enumerate(all_fields) if f.default_factory is not MISSING)
+    code = _code(len(names), frozen, slots, factories, hasattr(cls, "__post_init__"))
     given: dict[str, Any] = {"__set": object.__setattr__, "__missing": _MISSING}
-    for f in fields(cls):
-        parameter = value = f.name
-        if f.default is not MISSING:
-            parameter, given[f"__of_{f.name}"] = f"{f.name}=__of_{f.name}", f.default
-        elif f.default_factory is not MISSING:
-            parameter, given[f"__of_{f.name}"] = f"{f.name}=__missing", f.default_factory
-            value = f"__of_{f.name}() if {f.name} is __missing else {f.name}"
-        parameters.append(parameter)
-        slot = getattr(cls, f.name, None)
+    for k, f in enumerate(all_fields):
+        if slots:
+            given[f"__set_{k}"] = getattr(cls, f.name).__set__
+        elif frozen:
+            given[f"__name_{k}"] = f.name
+        if k in factories:
+            given[f"__of_{k}"] = f.default_factory
+    closure = tuple([CellType(given[name]) for name in code.co_freevars])
+    attributes = code.co_names
+    if not frozen:
+        places = {f"f{k}": name for k, name in enumerate(names)}
+        attributes = tuple([places.get(name, name) for name in attributes])
+    code = code.replace(co_varnames=("self", *names), co_names=attributes, co_qualname=f"{cls.__qualname__}.__init__")
+    defaults = tuple(_MISSING if f.default is MISSING else f.default for f in all_fields if _has_default(f))
+    # As with the standard function, the code belongs to the class's module: its frames are not the user's (`errors.is_own`).
+    function = FunctionType(code, vars(sys.modules[cls.__module__]), "__init__", defaults, closure)
+    function.__annotations__ = {f.name: f.type for f in all_fields} | {"return": None}
+    return function
+
+
+def _has_default(f: Any) -> bool:
+    return f.default is not MISSING or f.default_factory is not MISSING
+
+
+@functools.cache
+def _code(count: int, frozen: bool, slots: bool, factories: tuple[int, ...], more: bool) -> CodeType:
+    """The code of an `__init__` of so many fields, f0, f1 and so on; `more` is for one that ends with `__post_init__`."""
+    lines, outer = [], ["__set", "__missing"]
+    for k in range(count):
+        value = f"f{k}"
+        if k in factories:
+            value = f"__of_{k}() if f{k} is __missing else f{k}"
+            outer.append(f"__of_{k}")
         if not frozen:
-            lines.append(f"self.{f.name} = {value}")
-        elif isinstance(slot, MemberDescriptorType):
-            given[f"__set_{f.name}"] = slot.__set__
-            lines.append(f"__set_{f.name}(self, {value})")
+            lines.append(f"self.f{k} = {value}")
+        elif slots:
+            lines.append(f"__set_{k}(self, {value})")
+            outer.append(f"__set_{k}")
         else:
-            lines.append(f"__set(self, {f.name!r}, {value})")
-    if hasattr(cls, "__post_init__"):
+            lines.append(f"__set(self, __name_{k}, {value})")
+            outer.append(f"__name_{k}")
+    if more:
         lines.append("self.__post_init__()")
+    parameters = ", ".join(["self", *(f"f{k}" for k in range(count))])
     body = "\n  ".join(lines or ["pass"])
     made: dict[str, Any] = {}
-    # As with the standard function, the text belongs to the class's module: its frames are not the user's (`errors.is_own`).
-    exec(
-        f"def make({', '.join(given)}):\n def __init__({', '.join(parameters)}):\n  {body}\n return __init__",
-        vars(sys.modules[cls.__module__]),
-        made,
-    )
-    function = made["make"](**given)
-    function.__qualname__ = f"{cls.__qualname__}.__init__"
-    function.__annotations__ = {f.name: f.type for f in fields(cls)} | {"return": None}
-    return function
+    exec(f"def make({', '.join(outer)}):\n def __init__({parameters}):\n  {body}\n return __init__", made)
+    code: CodeType = made["make"](*outer).__code__
+    return code
 
 
 # --- the other methods ----------------------------------------------------------------------------

@@ -95,6 +95,8 @@ class _Order:
         self.splits = _splits(routine.body)
         self.summaries: dict[int, Summary] = {}
         self.touched: dict[int, tuple[set[str], set[str]]] = {}
+        self.ends: dict[int, tuple[Block, dict[str, int], dict[str, int]]] = {}
+        """Of blocks, by identity: which statement is the last that reads a buffer, and which the first that writes it."""
 
     def touches(self, stmt: Stmt) -> tuple[set[str], set[str]]:
         """What a statement reads and writes."""
@@ -106,14 +108,18 @@ class _Order:
 
     def meeting(self, block: Block, source: str, out: str) -> tuple[int, int]:
         """The last statement of a block that reads `source`, and the first that writes `out`."""
-        last, first = -1, len(block)
-        for k, stmt in enumerate(block):
-            read, written = self.touches(stmt)
-            if source in read:
-                last = k
-            if out in written:
-                first = min(first, k)
-        return last, first
+        found = self.ends.get(id(block))
+        if found is None:
+            lasts: dict[str, int] = {}
+            firsts: dict[str, int] = {}
+            for k, stmt in enumerate(block):
+                read, written = self.touches(stmt)
+                lasts.update(dict.fromkeys(read, k))
+                for name in written:
+                    firsts.setdefault(name, k)
+            found = self.ends[id(block)] = block, lasts, firsts
+        _, lasts, firsts = found
+        return lasts.get(source, -1), firsts.get(out, len(block))
 
     def precedes(self, block: Block, source: str, out: str, around: tuple[Var, ...] = ()) -> bool:
         """Whether each read of an element of `source` in a block comes before the write of that element of `out`."""
