@@ -1,10 +1,10 @@
-"""The garbage collector, held back while a program is compiled.
+"""The garbage collector, held back while a program is compiled, or fdl is imported.
 
 A compiler makes objects by the hundred thousand, and hardly a cycle among them: what it drops is freed by its reference count.  The
 collector would go through all the objects of the process again and again meanwhile, which in a process with a few libraries loaded takes
 longer than compiling does.
 
-May be imported by: what compiles.
+May be imported by: everything.
 """
 
 from __future__ import annotations

@@ -249,6 +249,9 @@ def test_keys_and_progressions(reference: None) -> None:
     same(fnp.lexsort(np.stack([a, a[::-1]])), np.lexsort(np.stack([a, a[::-1]])).astype("i4"))
     m = sample((3, 4), "int8", 1)
     same(fnp.lexsort((m, m % 2), axis=0), np.lexsort((m, m % 2), axis=0).astype("i4"))
+    same(fnp.lexsort((2.0, 1.0)), np.lexsort((2.0, 1.0)).astype("i4"))
+    z = np.array([1 + 2j, 1 + 1j, 0 + 5j])
+    same(fnp.lexsort((z,)), np.lexsort((z,)).astype("i4"))
     with pytest.raises(ValueError, match="needs at least one key"):
         fnp.lexsort(())
     same(fnp.geomspace(1, 1000, 4), np.array([1, 10, 100, 1000], "f4"))

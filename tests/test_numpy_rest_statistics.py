@@ -104,6 +104,9 @@ def test_partition_sort_complex() -> None:
         i = np.asarray(fnp.argpartition(x.T, kth, 0))
         same(np.take_along_axis(x.T, i, 0), np.sort(x.T, 0))
     z = integers((9,), 0, 3) + 1j * sample((9,))
+    for v in (x > 0, z, z[None]):
+        same(fnp.partition(v, 2), np.sort(v))
+        same(np.take_along_axis(v, np.asarray(fnp.argpartition(v, 2)), -1), np.sort(v))
     agree("sort_complex", z)
     same(fnp.sort_complex(np.array([3.0, 1.0])), np.array([1 + 0j, 3 + 0j]))
     agree("lexsort", (integers((8,), 0, 3), integers((8,), 0, 3, seed=1)))

@@ -21,7 +21,6 @@ from .indexing import *  # noqa: F403
 from .info import *  # noqa: F403
 from .joins import *  # noqa: F403
 from .logic import *  # noqa: F403
-from .orderstats import *  # noqa: F403
 from .products import *  # noqa: F403
 from .promote import *  # noqa: F403
 from .reductions import *  # noqa: F403
@@ -64,6 +63,7 @@ _LATER = {
         "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd",
         "nansum", "nanvar",
     ),
+    "orderstats": ("median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"),
     "padding": ("pad",),
     "polynomials": ("poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval", "roots"),
     "sets": (
@@ -88,6 +88,7 @@ if _TYPE_CHECKING:
     from .histograms import *  # noqa: F403
     from .inout import *  # noqa: F403
     from .nanfunctions import *  # noqa: F403
+    from .orderstats import *  # noqa: F403
     from .padding import *  # noqa: F403
     from .polynomials import *  # noqa: F403
     from .sets import *  # noqa: F403

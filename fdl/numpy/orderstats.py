@@ -23,9 +23,8 @@ from fdl.tracer.ops.reduce import cumsum, reduce_sum
 from fdl.tracer.trace import Tracer
 
 from .indexing import getitem
-from .promote import as_operand, asarray, broadcast_to, canonical_axes, canonical_axis, no_out, promote_operands, to_dtype
-from .sorting import sort
-from .static import axis_of, index_dtype, is_nan, known, no_nan, pick, scalar
+from .promote import as_operand, asarray, broadcast_to, canonical_axes, no_out, promote_operands, to_dtype
+from .static import index_dtype, is_nan, known, no_nan, pick, scalar
 from .ufuncs import add, floor
 
 Where = Callable[[Any, Any, Any], Any]
@@ -344,62 +343,4 @@ def nanmedian(a: Any, axis: Any = None, out: None = None, overwrite_input: bool 
     return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True)
 
 
-# --- sorting --------------------------------------------------------------------------------------
-
-
-def partition(a: Any, kth: int, axis: int | None = -1) -> Any:
-    """`a` along `axis` with what is smaller than the kth element before it and what is larger after it: all of it sorted."""
-    a, axis = axis_of("partition", a, axis)
-    _kth("partition", kth, type_of(a).shape[axis])
-    return order.sort([a], axis)[0]
-
-
-def sort_complex(a: Any) -> Any:
-    """`a` along its last axis sorted by real parts, then imaginary ones, as complex numbers."""
-    (a,) = promote_operands("sort_complex", a, inexact=True)
-    t = type_of(a)
-    wide = t.dtype if dtypes.is_complex(t.dtype) else dtypes.complex128 if t.dtype == dtypes.float64 else dtypes.complex64
-    return to_dtype(sort(a), wide)
-
-
-def argpartition(a: Any, kth: int, axis: int | None = -1) -> Any:
-    """The indices (int32) that `partition` takes."""
-    a, axis = axis_of("argpartition", a, axis)
-    n = type_of(a).shape[axis]
-    _kth("argpartition", kth, n)
-    return order.sort([a, s.iota(type_of(a).shape, index_dtype(n), axis)], axis)[1]
-
-
-def _kth(name: str, kth: Any, n: int) -> None:
-    for k in np.atleast_1d(np.asarray(kth)).tolist():
-        if not isinstance(k, int) or not -n <= k < n:
-            raise ShapeError(f"{name}: kth = {k} for an axis of size {n}: expected {-n} to {n - 1}.{at(user_source())}")
-
-
-def lexsort(keys: Any, /, axis: int = -1) -> Any:
-    """The indices (int32) that sort by the last of the keys, then the one before it, and so on; stable.
-
-    Raises: ShapeError where the keys differ in shape, or there are none; DTypeError for complex keys.
-
-    Example:
-        >>> lexsort((np.array([9, 4, 0]), np.array([1, 5, 1]))).tolist()
-        [2, 0, 1]
-    """
-    parts = list(keys) if isinstance(keys, (list, tuple)) else [getitem(keys, k) for k in range(len(keys))]
-    parts = [as_operand(k, "lexsort: a key") for k in parts]
-    if not parts:
-        raise ShapeError(f"lexsort: there are no keys.{at(user_source())}")
-    t = type_of(parts[0])
-    if any(type_of(k).shape != t.shape for k in parts):
-        found = ", ".join(str(type_of(k).shape) for k in parts)
-        raise ShapeError(f"lexsort: the keys have shapes {found}: expected one shape.{at(user_source())}")
-    if t.ndim == 0:
-        return asarray(np.zeros((), np.int32))
-    parts = [to_dtype(k, dtypes.uint8) if type_of(k).dtype == dtypes.bool_ else k for k in parts]
-    axis = canonical_axis("lexsort", axis, t.ndim)
-    return order.sort([*reversed(parts), s.iota(t.shape, index_dtype(t.shape[axis]), axis)], axis, len(parts))[-1]
-
-
-__all__ = [
-    "argpartition", "lexsort", "median", "nanmedian", "nanpercentile", "nanquantile", "partition", "percentile", "quantile", "sort_complex",
-]  # fmt: skip
+__all__ = ["median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fdl.tracer import dtypes
 from fdl.tracer.errors import ShapeError, at, user_source
 from fdl.tracer.ir import type_of
@@ -12,7 +14,7 @@ from fdl.tracer.ops import elementwise as e
 from fdl.tracer.ops import order
 from fdl.tracer.ops import shape as s
 
-from .promote import as_operand, asarray, broadcast_operands, canonical_axis
+from .promote import as_operand, asarray, broadcast_operands, canonical_axis, promote_operands, to_dtype
 
 
 def _on_axis(name: str, x: Any, axis: int | None) -> tuple[Any, int]:
@@ -81,10 +83,40 @@ def lexsort(keys: Any, axis: int = -1) -> Any:
     if not operands:
         raise ShapeError(f"lexsort: needs at least one key.{at(user_source())}")
     operands = broadcast_operands("lexsort", *(as_operand(k, "lexsort: a key") for k in operands))
+    if not type_of(operands[0]).shape:
+        return asarray(np.zeros((), np.int32))  # as NumPy's: the index of the only one there is
     axis = canonical_axis("lexsort", axis, type_of(operands[0]).ndim)
     flat = [part for key in reversed(operands) for part in _keys(key)]
     places = s.iota(type_of(operands[0]).shape, dtypes.int32, axis)
     return order.sort([*flat, places], axis, num_keys=len(flat))[-1]
 
 
-__all__ = ["argsort", "lexsort", "sort"]
+def partition(a: Any, kth: int, axis: int | None = -1) -> Any:
+    """`a` along `axis` with what is smaller than the kth element before it and what is larger after it: all of it sorted."""
+    a, axis = _on_axis("partition", a, axis)
+    _kth("partition", kth, type_of(a).shape[axis])
+    return sort(a, axis)
+
+
+def argpartition(a: Any, kth: int, axis: int | None = -1) -> Any:
+    """The indices (int32) that `partition` takes."""
+    a, axis = _on_axis("argpartition", a, axis)
+    _kth("argpartition", kth, type_of(a).shape[axis])
+    return argsort(a, axis)
+
+
+def _kth(name: str, kth: Any, n: int) -> None:
+    for k in np.atleast_1d(np.asarray(kth)).tolist():
+        if not isinstance(k, int) or not -n <= k < n:
+            raise ShapeError(f"{name}: kth = {k} for an axis of size {n}: expected {-n} to {n - 1}.{at(user_source())}")
+
+
+def sort_complex(a: Any) -> Any:
+    """`a` along its last axis sorted by real parts, then imaginary ones, as complex numbers."""
+    (a,) = promote_operands("sort_complex", a, inexact=True)
+    t = type_of(a)
+    wide = t.dtype if dtypes.is_complex(t.dtype) else dtypes.complex128 if t.dtype == dtypes.float64 else dtypes.complex64
+    return to_dtype(sort(a), wide)
+
+
+__all__ = ["argpartition", "argsort", "lexsort", "partition", "sort", "sort_complex"]

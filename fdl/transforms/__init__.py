@@ -1,7 +1,7 @@
 """The transforms as users call them: functions of pytrees in, functions of pytrees out.
 
-Rules of one's own, implicit functions and recomputation are in the modules `custom_jvp`, `custom_vjp`, `implicit` and `remat`, which are
-loaded at their first use.
+Jacobians, rules of one's own, implicit functions and recomputation are in the modules `jacobians`, `custom_jvp`, `custom_vjp`, `implicit`
+and `remat`, which are loaded at their first use.
 """
 
 from .autodiff import grad as grad
@@ -13,11 +13,6 @@ from .autodiff import value_and_grad as value_and_grad
 from .autodiff import vjp as vjp
 from .batching import vmap as vmap
 from .compiled import jit as jit
-from .jacobians import hessian as hessian
-from .jacobians import hvp as hvp
-from .jacobians import jacfwd as jacfwd
-from .jacobians import jacobian as jacobian
-from .jacobians import jacrev as jacrev
 from .staging import ShapeDtypeStruct as ShapeDtypeStruct
 from .staging import eval_shape as eval_shape
 from .staging import make_ir as make_ir
