@@ -39,6 +39,33 @@ def test_nothing_is_collected_inside() -> None:
         gc.callbacks.remove(count)
 
 
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="a collector without generations")
+def test_what_was_made_inside_is_old_afterwards() -> None:
+    with collector.paused():
+        made = [[] for _ in range(20_000)]
+    inside = {id(x) for x in made}
+    assert not any(id(x) in inside for x in gc.get_objects(0))
+    assert sum(id(x) in inside for x in gc.get_objects(2)) == len(made)
+    assert gc.get_count()[0] < 700
+    loop: list[object] = []
+    loop.append(loop)
+    with collector.paused():
+        del loop, made
+    assert gc.collect() > 0, "what is garbage is found by the next full collection"
+
+
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="a collector without generations")
+def test_what_is_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        count = gc.get_freeze_count()
+        with collector.paused():
+            made = [[] for _ in range(1000)]
+        assert gc.get_freeze_count() == count and len(made) == 1000
+    finally:
+        gc.unfreeze()
+
+
 def test_it_goes_on_afterwards() -> None:
     with collector.paused():
         assert not may_begin()
