@@ -31,7 +31,7 @@ class TileFunction:
     def whole(self) -> tuple[dict[str, str], set[str]]:
         """Definitions by symbol, and declarations, of all that the kernel calls: for a module that is linked to nothing."""
         met = list(self.shared.values())
-        codes = {f.name: f.code for shared in met for f in (*shared.helpers, shared)}
+        codes = {f.name: f.code() for shared in met for f in (*shared.helpers, shared)}
         declares = set(self.declares).union(*(code.declares for code in codes.values()))
         return {name: code.text() for name, code in codes.items()} | self.parts, declares
 

@@ -9,7 +9,6 @@ May be imported by: the tile emitters of this package.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field
@@ -212,17 +211,16 @@ class Shared:
         """For a module that calls it."""
         return f"declare void @{self.name}({', '.join(kind for kind, _ in self.params)}) nounwind"
 
-    @functools.cached_property
     def code(self) -> Code:
-        """The function itself."""
+        """The function itself, written anew: few are asked for twice, and many are kept."""
         code = Code(self.name, self.params)
         self._write(code)
         return code
 
     def module(self) -> str:
         """A module of the function and its helpers, which others can be linked to."""
-        codes = [*(helper.code for helper in self.helpers), self.code]
-        public = self.code.text().replace("define internal ", "define ", 1)
+        codes = [*(helper.code() for helper in self.helpers), self.code()]
+        public = codes[-1].text().replace("define internal ", "define ", 1)
         return "\n".join((*sorted(set().union(*(c.declares for c in codes))), *(c.text() for c in codes[:-1]), public))
 
 
