@@ -28,7 +28,7 @@ from . import cache, lapack
 from .llvm.fences import Place
 from .llvm.guards import Layout
 from .llvm.run import Module
-from .llvm.shared import Shared, are_loaded
+from .llvm.shared import Linked, are_loaded
 from .llvm.target import Target
 from .loops.ir import Site
 
@@ -157,7 +157,7 @@ def _from_entry(entry: cache.Entry) -> Compiled | None:
     """What an entry holds; None for one of another shape, or whose shared functions are not there any more."""
     r = entry.record
     try:
-        functions = tuple(Shared(str(symbol), str(key)) for symbol, key in r["shared"])
+        functions = tuple(Linked(str(symbol), str(key)) for symbol, key in r["shared"])
         if not are_loaded(functions):
             return None
         layout = None if r["layout"] is None else _layout(*r["layout"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,18 +25,26 @@ TEXTS = [
 ]
 
 
+def object_codes(texts: Sequence[str], of: target.Target, *, threads: int = 1) -> list[bytes]:
+    """The object file of each text, made by up to so many threads."""
+    with codegen.Batch(of, threads=threads) as batch:
+        for text in texts:
+            batch.add(text)
+        return batch.finish()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4, 20])
 def test_objects_do_not_depend_on_the_threads(threads: int) -> None:
     before = threading.active_count()
-    assert codegen.object_codes(TEXTS, HOST, threads=threads) == [codegen.object_code(text, HOST) for text in TEXTS]
+    assert object_codes(TEXTS, HOST, threads=threads) == [codegen.object_code(text, HOST) for text in TEXTS]
     assert threading.active_count() == before
 
 
 def test_without_the_way_around_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = codegen.object_codes(TEXTS, HOST, threads=2)
+    fast = object_codes(TEXTS, HOST, threads=2)
     assert codegen._emit_unlocked is not None, "this llvmlite hides the function: objects are made one after the other"
     monkeypatch.setattr(codegen, "_emit_unlocked", None)
-    assert codegen.object_codes(TEXTS, HOST, threads=2) == fast
+    assert object_codes(TEXTS, HOST, threads=2) == fast
 
 
 @pytest.mark.parametrize("bad", [0, 4, 8])
@@ -43,13 +52,13 @@ def test_a_text_that_is_rejected_is_an_error(bad: int) -> None:
     texts = [*TEXTS[:bad], "define i32 @f(i32 %x) { ret i64 %x }", *TEXTS[bad + 1 :]]
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="LLVM IR parsing error"):
-        codegen.object_codes(texts, HOST, threads=3)
+        object_codes(texts, HOST, threads=3)
     assert threading.active_count() == before
-    assert codegen.object_codes(TEXTS[:2], HOST, threads=2) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
+    assert object_codes(TEXTS[:2], HOST, threads=2) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
 
 
 def test_no_texts() -> None:
-    assert codegen.object_codes([], HOST, threads=2) == []
+    assert object_codes([], HOST, threads=2) == []
 
 
 def test_threads_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +66,7 @@ def test_threads_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert codegen.object_codes(TEXTS, HOST, threads=4) == [codegen.object_code(text, HOST) for text in TEXTS]
+    assert object_codes(TEXTS, HOST, threads=4) == [codegen.object_code(text, HOST) for text in TEXTS]
 
 
 def test_interrupts_wait_for_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +93,7 @@ def test_interrupts_wait_for_the_threads(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     monkeypatch.setattr(threading.Thread, "is_alive", lambda self: len(joined) < 2)
     with pytest.raises(KeyboardInterrupt):
-        codegen.object_codes(TEXTS, HOST, threads=2)
+        object_codes(TEXTS, HOST, threads=2)
     assert len(joined) == 2
 
 
@@ -115,7 +124,7 @@ def test_an_error_while_texts_are_written_leaves_nothing_behind(threads: int) ->
             batch.add(text)
         raise KeyError
     assert (threading.active_count(), sys.getswitchinterval()) == before
-    assert codegen.object_codes(TEXTS[:2], HOST) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
+    assert object_codes(TEXTS[:2], HOST) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
 
 
 def test_an_interval_that_is_set_meanwhile_stays() -> None:
@@ -183,4 +192,4 @@ def test_a_short_program_is_one_text() -> None:
 def test_parts_are_loaded_together() -> None:
     first = "declare hidden i32 @g(i32)\ndefine i32 @f(i32 %x) {\n  %y = call i32 @g(i32 %x)\n  ret i32 %y\n}\n"
     second = "define hidden i32 @g(i32 %x) {\n  %y = add i32 %x, 1\n  ret i32 %y\n}\n"
-    assert Loaded(codegen.object_codes([first, second], HOST, threads=2), {}, ["f"], ()).address("f")
+    assert Loaded(object_codes([first, second], HOST, threads=2), {}, ["f"], ()).address("f")

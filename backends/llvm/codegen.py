@@ -17,7 +17,7 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import llvmlite.binding as llvm
@@ -41,17 +41,6 @@ def object_code(text: str, target: Target, level: int = 3) -> bytes:
     """The object file of one LLVM IR text."""
     with LLVM:
         return _object(text, target, level)
-
-
-def object_codes(texts: Sequence[str], target: Target, level: int = 3, *, threads: int = 1) -> list[bytes]:
-    """The object file of each text, made by up to so many threads.
-
-    Raises: RuntimeError when LLVM rejects a text.
-    """
-    with Batch(target, level, threads=threads) as batch:
-        for text in texts:
-            batch.add(text)
-        return batch.finish()
 
 
 class Batch:

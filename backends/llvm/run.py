@@ -19,7 +19,7 @@ from . import engine, lapack, runtime, shared
 from .emit import emit_routine
 from .fences import place
 from .guards import Guard, Layout
-from .shared import Shared
+from .shared import Linked
 from .target import Target
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -53,7 +53,7 @@ class Module:
     symbol: str
     externals: tuple[str, ...]
     arena_bytes: int
-    shared: tuple[Shared, ...] = ()
+    shared: tuple[Linked, ...] = ()
     layout: Layout | None = None
 
 

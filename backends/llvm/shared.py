@@ -19,11 +19,11 @@ from fdl.tracer.records import dataclass
 from . import codegen, engine
 from .locks import MAKING
 from .target import Target
-from .tiles import Shared as Function
+from .tiles import Shared
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class Linked:
     """A function by its symbol, and the key of its object."""
 
     symbol: str
@@ -52,10 +52,10 @@ class Work:
     def __init__(self, target: Target, threads: int = 1) -> None:
         self.target = target
         self._batch = codegen.Batch(target, threads=threads)
-        self._found: dict[str, Shared] = {}
-        self._objects: dict[Shared, bytes] = {}
+        self._found: dict[str, Linked] = {}
+        self._objects: dict[Linked, bytes] = {}
         """Of functions that are on disk, and not loaded yet."""
-        self._missing: list[Shared] = []
+        self._missing: list[Linked] = []
         """Functions that are being compiled, in the order of their texts."""
 
     def __enter__(self) -> Work:
@@ -65,13 +65,13 @@ class Work:
     def __exit__(self, *error: object) -> None:
         self._batch.__exit__(*error)
 
-    def need(self, function: Function) -> None:
+    def need(self, function: Shared) -> None:
         """A function that the program calls; it is written and compiled where there is no object of it yet."""
         symbol = function.name
         if symbol in self._found:
             return
         key = cache.digest("shared", cache.fingerprint(), repr(self.target), symbol)
-        found = self._found[symbol] = Shared(symbol, key)
+        found = self._found[symbol] = Linked(symbol, key)
         if key in _HELD:
             return
         code = _stored(found)
@@ -81,7 +81,7 @@ class Work:
         else:
             self._objects[found] = code
 
-    def finish(self, texts: Sequence[str]) -> tuple[tuple[bytes, ...], tuple[Shared, ...]]:
+    def finish(self, texts: Sequence[str]) -> tuple[tuple[bytes, ...], tuple[Linked, ...]]:
         """The object files of the program's own texts, and its shared functions, loaded.
 
         Raises: RuntimeError when LLVM rejects a text.
@@ -102,7 +102,7 @@ class Work:
         return tuple(own), functions
 
 
-def are_loaded(functions: Sequence[Shared]) -> bool:
+def are_loaded(functions: Sequence[Linked]) -> bool:
     """Whether all of some functions could be found, in memory or on disk."""
     with MAKING:
         objects = {f: _stored(f) for f in functions if f.key not in _HELD}
@@ -113,18 +113,18 @@ def are_loaded(functions: Sequence[Shared]) -> bool:
         return True
 
 
-def address(function: Shared) -> int:
+def address(function: Linked) -> int:
     """The address of a loaded function, good while the process lives."""
     return _HELD[function.key].library.address(function.symbol)
 
 
-def _stored(function: Shared) -> bytes | None:
+def _stored(function: Linked) -> bytes | None:
     store = cache.store()
     entry = None if store is None else store.get(function.key)
     return None if entry is None else entry.code
 
 
-def _load(objects: Mapping[Shared, bytes]) -> None:
+def _load(objects: Mapping[Linked, bytes]) -> None:
     if objects:
         library = engine.Loaded(list(objects.values()), {}, [f.symbol for f in objects], ())
         for function, code in objects.items():
