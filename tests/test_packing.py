@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fdl.backends.llvm.target import named, runnable
 from fdl.backends.loops.check import check
 from fdl.backends.loops.interpret import run as interpret
 from fdl.backends.loops.ir import Call, walk
-from fdl.backends.loops.lower import contract, packing, panels
+from fdl.backends.loops.lower import packing, panels
 from fdl.backends.loops.pipeline import stages
 from fdl.tracer.primitive import run_program
 from tests.listings import loops_of
@@ -29,8 +30,6 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panels, "ROWS", 8)
     monkeypatch.setattr(packing, "ROWS", 8)
     monkeypatch.setattr(packing, "FAR", 1 << 12)
-    monkeypatch.setattr(panels, "TALL", 16)
-    monkeypatch.setattr(contract, "TALL", 16)
 
 
 def holds(f: Any, *args: Any, stage: bool) -> int:
@@ -74,6 +73,22 @@ def test_blocks_of_rows_and_columns(shape: tuple[int, int, int], turned: bool) -
     assert holds(lambda b, x: x @ (b.T if turned else b), b, xs[0], stage=slowly) == 1
     lanes = fdl.vmap(lambda b, x: x @ (b.T if turned else b))
     assert holds(lanes, np.stack([b, b + 1, -b]), xs, stage=False) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(37, 20, 9), (100, 30, 12), (150, 18, 5), (129, 17, 70)], ids=str)
+@pytest.mark.usefixtures("eager")
+def test_panels_of_rows_of_which_the_last_is_shorter(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(m)
+    a, b = (rng.integers(-3, 4, size).astype(np.float32) for size in ((m, k), (k, n)))
+    x, y = fnp.asarray(a, dtype), fnp.asarray(b, dtype)
+    assert re.search(r"= matmul in0\[[^;]*; min\(", loops_of(lambda x, y: x @ y, x, y))
+    program = fdl.make_ir(lambda x, y: x @ y)(x, y)
+    expected = np.asarray(run_program(program, [x, y])[0]).astype(np.float64)
+    for name in runnable():
+        (out,) = NativeExecutable(program, named(name))([x, y])
+        np.testing.assert_array_equal(np.asarray(out).astype(np.float64), expected, err_msg=name)
 
 
 @pytest.mark.parametrize("m", [512, 700])

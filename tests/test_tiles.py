@@ -38,9 +38,12 @@ from tile_cases import (
 from fdl.backends.llvm import target as targets
 from fdl.backends.llvm.codegen import object_code
 from fdl.backends.llvm.tiles import tile_function
+from fdl.backends.llvm.tiles.cut import most, row_choices
 from fdl.backends.llvm.tiles.micro import simd
 from fdl.backends.llvm.tiles.packed import Operands
+from fdl.backends.loops.ir import INDEX, Const, Var
 from fdl.backends.loops.lower.packing import PANEL_BYTES
+from fdl.backends.loops.lower.panels import Cut
 from fdl.tracer import dtypes
 from fdl.tracer.dtypes import DType
 
@@ -133,6 +136,16 @@ def packed_case(rng: np.random.Generator, m: int, n: int, k: int, dtype: DType, 
     return case
 
 
+def test_the_height_of_tiles_suits_all_panels_but_the_last() -> None:
+    # 500 rows in panels of 40, with room for tiles of 9 rows: five of 9 would compute 45.
+    p = Var("p", INDEX)
+    assert most(Cut(500, 40).extent(p)) == most(Cut(480, 40).extent(p)) == most(Const(40, INDEX)) == 40
+    assert most(p) is None
+    assert row_choices(None, 9, 40) == (8, 4, 2, 1)
+    assert row_choices(40, 9) == (8,)
+    assert row_choices(None, 9) == (9, 4, 2, 1)
+
+
 def test_widths_of_packed_products_are_those_of_their_panels() -> None:
     for name in ("avx512", "avx2", "neon"):
         s = simd(F32, targets.make(name, "aarch64-unknown-linux-gnu" if name == "neon" else "x86_64-unknown-linux-gnu"))
@@ -140,8 +153,8 @@ def test_widths_of_packed_products_are_those_of_their_panels() -> None:
         wide = s.widest * s.lanes
         for n in range(4 * wide):
             met = {-(-min(n - j, wide) // s.lanes) for j in range(0, n, wide)}
-            assert set(Operands(1, (1, 1), 4, n, False).widths(s)) == met
-        assert Operands(1, (1, 1), 4, None, False).widths(s) == list(s.rows)
+            assert set(Operands(1, (1, 1), 4, 4, n, False).widths(s)) == met
+        assert Operands(1, (1, 1), 4, 4, None, False).widths(s) == list(s.rows)
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)

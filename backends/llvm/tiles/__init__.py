@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable
 
 from fdl.backends.llvm.target import Target
 from fdl.backends.llvm.tiles.conv import write_conv, write_conv_input_grad
+from fdl.backends.llvm.tiles.cut import most
 from fdl.backends.llvm.tiles.filters import write_conv_filter_grad
 from fdl.backends.llvm.tiles.lapack import write_lapack
 from fdl.backends.llvm.tiles.matmul import write_matmul
@@ -51,7 +52,7 @@ def tile_function(call: Call, target: Target) -> TileFunction | None:
     if writer is None:
         return None
     refs = (*call.outputs, *call.inputs)
-    facts = tuple((r.buffer.dtype, tuple(_static(n) for n in r.shape), r.strides) for r in refs)
+    facts = tuple((r.buffer.dtype, tuple((_static(n), most(n)) for n in r.shape), r.strides) for r in refs)
     key = (call.kernel, target, len(call.outputs), facts, tuple(_static(v) for v in call.scalars), call.attrs)
     if key not in _MADE:
         if len(_MADE) >= _MOST:

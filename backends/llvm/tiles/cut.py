@@ -14,13 +14,22 @@ from contextlib import contextmanager
 from fdl.backends.llvm.tiles.micro import ACCUMULATE, C_ROW, LIST, MICRO_PARAMS, Simd, micro_symbol
 from fdl.backends.llvm.tiles.pack import put_symbol
 from fdl.backends.llvm.tiles.text import Code
-from fdl.backends.loops.ir import Const, Value
+from fdl.backends.loops.ir import Const, Op, Value
 from fdl.tracer.records import dataclass
 
 
 def static(value: Value) -> int | None:
     """The value of a size known when the kernel is generated."""
     return int(value.value) if isinstance(value, Const) else None
+
+
+def most(value: Value) -> int | None:
+    """The most that a size can be, and is but for the last panel, where its form says so."""
+    match value:
+        case Op("min", (Const() as limit, _)):
+            return int(limit.value)
+        case _:
+            return static(value)
 
 
 def column_counts(n: int, s: Simd) -> dict[int, int]:
@@ -41,11 +50,11 @@ def best_rows(m: int, limit: int) -> int:
     return min(range(limit, limit // 2, -1), key=lambda r: (-(-m // r) * (r + 1), -r))
 
 
-def row_choices(m: int | None, limit: int) -> tuple[int, ...]:
-    """The row counts of the tiles that serve m rows; largest first, ending in 1 when m is not known."""
+def row_choices(m: int | None, limit: int, usual: int | None = None) -> tuple[int, ...]:
+    """The row counts of the tiles that serve m rows; largest first, ending in 1 when m is not known, but `usual` as a rule."""
     if m is not None:
         return (best_rows(m, limit),)
-    main = best_rows(1 << 10, limit)
+    main = best_rows(usual or 1 << 10, limit)
     return tuple(dict.fromkeys((main, main // 2, main // 4, 1)))
 
 

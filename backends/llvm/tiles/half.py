@@ -44,6 +44,8 @@ class HalfMatmul:
 
     dtype: DType
     m: int | None
+    most: int | None
+    """The most that M is, and is as a rule."""
     n: int | None
     k: int
     a_strides: tuple[int, int]
@@ -54,7 +56,12 @@ class HalfMatmul:
     @property
     def height(self) -> int:
         """Rows of a block of A."""
-        return ROW_BLOCK if self.m is None else min(self.m, ROW_BLOCK)
+        return min(self.most or ROW_BLOCK, ROW_BLOCK)
+
+    @property
+    def block(self) -> int | None:
+        """Rows of every block of A, where they are equal."""
+        return self.height if self.m is not None and (self.m <= ROW_BLOCK or self.m % ROW_BLOCK == 0) else None
 
 
 def write_half(
@@ -80,7 +87,7 @@ def _product(
 ) -> tuple[Code, list[Code | Shared], int]:
     """The product in the way that `s` says, the functions that it calls, and the bytes of its scratch: most where elements are widened."""
     widths = {nv for nv, count in column_counts(g.n, s).items() if count} if g.n is not None else set(s.rows)
-    rows = {nv: row_choices(g.m if g.m is not None and g.m <= ROW_BLOCK else None, s.rows[nv]) for nv in widths or {1}}
+    rows = {nv: row_choices(g.block, s.rows[nv], g.height) for nv in widths or {1}}
     width = s.lanes * max(rows)
     turns = g.b_strides[1] != 1
     depth = -(-g.k // 2) if s.pairs else g.k

@@ -19,6 +19,7 @@ from fdl.backends.llvm.tiles.cut import (
     choose_rows,
     column_counts,
     column_counts_at,
+    most,
     row_choices,
     row_loop,
     run_tile,
@@ -192,11 +193,13 @@ class Operand:
 
     name: str
     sizes: tuple[int | None, int | None]
+    most: tuple[int | None, int | None]
+    """The most that they are."""
     strides: tuple[int, int]
 
     @property
     def turned(self) -> Operand:
-        return Operand(self.name, self.sizes[::-1], self.strides[::-1])
+        return Operand(self.name, self.sizes[::-1], self.most[::-1], self.strides[::-1])
 
 
 def _operand(name: str, ref: Ref) -> Operand:
@@ -204,7 +207,7 @@ def _operand(name: str, ref: Ref) -> Operand:
     # The stride of an axis of length one, and any stride of an empty matrix, is never used: call it whatever suits.
     free = 0 in sizes
     strides = [1 if n == 1 or free else stride for n, stride in zip(sizes, ref.strides, strict=True)]
-    return Operand(name, (sizes[0], sizes[1]), (strides[0], strides[1]))
+    return Operand(name, (sizes[0], sizes[1]), (most(ref.shape[0]), most(ref.shape[1])), (strides[0], strides[1]))
 
 
 def way_to_pack(b_k: int, b_n: int) -> str | None:
@@ -231,7 +234,7 @@ def write_matmul(call: Call, target: Target) -> TileFunction | None:
     if dtype in (float16, bfloat16):
         if c.strides[1] != 1 or a.sizes[1] is None:
             return None
-        facts = HalfMatmul(dtype, m, n, a.sizes[1], a.strides, b.strides, c.strides[0], accumulate)
+        facts = HalfMatmul(dtype, m, c.most[0], n, a.sizes[1], a.strides, b.strides, c.strides[0], accumulate)
         return write_half(facts, target, (f"%{c.name}", f"%{a.name}", f"%{b.name}"), (sizes[0], sizes[1]), params)
     s = simd(dtype, target)
     if s is None:
@@ -264,7 +267,7 @@ def _packed(call: Call, s: Simd | None) -> TileFunction | None:
         return None
     params = [("ptr", "scratch"), ("ptr", "out0"), ("ptr", "in0"), ("ptr", "in1"), *(("i64", f"s{i}") for i in range(7))]
     accumulate = bool(dict(call.attrs).get("accumulate", False))
-    return write_packed(s, Operands(c.strides[0], a.strides, *c.sizes, accumulate), ("%s0", "%s1", "%s3"), params)
+    return write_packed(s, Operands(c.strides[0], a.strides, c.sizes[0], c.most[0], c.sizes[1], accumulate), ("%s0", "%s1", "%s3"), params)
 
 
 def _tiled(
@@ -274,7 +277,7 @@ def _tiled(
     """The entry that picks micro-kernels for M and N, as far as they are `known`, and calls the driver."""
     s, (m, n) = driver.s, known
     widths = set(s.rows) if n is None else {nv for nv, count in column_counts(n, s).items() if count}
-    rows = {nv: row_choices(m, s.rows[nv]) for nv in widths}
+    rows = {nv: row_choices(m, s.rows[nv], operands[0].most[0]) for nv in widths}
     elements = max((nv * max(heights) for nv, heights in rows.items()), default=0) * s.lanes
     tile_bytes = elements * s.size if driver.needs_tile else 0
     panel_bytes = (DEPTH_BLOCK + s.lanes) * max(widths, default=0) * s.lanes * s.size if driver.needs_panel else 0

@@ -50,7 +50,7 @@ DEPTH_BLOCK = 512
 BLOCK_BYTES = 1 << 18
 """Bytes of a packed block of A, which stays in the second-level cache, too."""
 
-DIRECT_ROWS = 64
+DIRECT_ROWS = 48
 """So few rows of A are read where they lie, if they are contiguous."""
 
 DRIVER_PARAMS = (
@@ -66,11 +66,15 @@ def panel_columns(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """The static facts of a call: C's and A's strides in elements, with contiguous rows of C; M and N where they are known."""
+    """The static facts of a call: C's and A's strides in elements, with contiguous rows of C; M and N where they are known.
+
+    `most` is the most that M is, and what it is as a rule.
+    """
 
     c_row: int
     a_strides: tuple[int, int]
     m: int | None
+    most: int | None
     n: int | None
     accumulate: bool
 
@@ -84,12 +88,12 @@ class Operands:
 
 def write_packed(s: Simd, g: Operands, sizes: tuple[str, str, str], params: list[tuple[str, str]]) -> TileFunction:
     """The entry `void (scratch, out0, in0, in1, ...)` for sizes M, N, K."""
-    heights = row_choices(g.m, s.rows[s.widest])
+    block = min(block_rows(s), g.most or block_rows(s))
+    heights = row_choices(g.m and block, s.rows[s.widest], block)
     tile_bytes = 0 if s.masked else -(-max(heights) * s.widest * s.lanes * s.size // 64) * 64
-    most = min(block_rows(s), g.m or block_rows(s)) + max(heights)
-    block_bytes = (most * DEPTH_BLOCK + s.lanes * (max(heights) + 1)) * s.size
+    block_bytes = ((block + max(heights)) * DEPTH_BLOCK + s.lanes * (max(heights) + 1)) * s.size
     way = "turn" if g.a_strides[1] == 1 else "rows" if g.a_strides[0] == 1 and s.masked else "any"
-    if g.a_strides[1] == 1 and g.m is not None and g.m <= DIRECT_ROWS:
+    if g.a_strides[1] == 1 and g.most is not None and g.most <= DIRECT_ROWS:
         way, block_bytes = "direct", 0
     driver = _driver(s, way == "direct")
     entry = Code(digest("packed", driver.name, way, heights, sizes, g), params)

@@ -21,7 +21,7 @@ from .context import Nest, Place, Scope
 from .index import ZERO, At, Shape
 from .nests import build_stored
 from .packing import Around, Operand, is_far, packed_operand
-from .panels import ROWS, TALL, TASKS, THIN, THIN_DEPTH, Cut, blocks, panels, whole_panels
+from .panels import ROWS, TASKS, THIN, THIN_DEPTH, Cut, blocks, panels, whole_panels
 from .sums import is_kernel
 from .windowed import Run, Window, placed, row_major, run_stride, runs, window_of
 
@@ -147,8 +147,8 @@ def _dot_calls(
         operand = Operand(wb, n, k, tuple((loop.size, loop.steps[1]) for loop in around if loop.steps[1]))
         packed = packed_operand(scope, operand, rows, wa.buffer)
         if packed is not None:
-            far = is_far(operand) and m.size >= 2 * TALL
-            rows, columns = blocks(m.size, n.size, packed.shape[-1], tasks) if far else (rows, whole_panels(columns, packed.shape[-1]))
+            *_, width = packed.shape
+            rows, columns = blocks(m.size, n.size, width, tasks) if is_far(operand) else (rows, whole_panels(columns, width))
     nest = Nest(scope)
     offsets = [wa.offset, wb.offset, wc.offset]
     copy: Value = ZERO

@@ -65,24 +65,25 @@ def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     wanted = min(tasks, max(2 * m * n * k // SLICE, n * k // STREAM, m * k // STREAM))
     if wanted < 2:
         return Cut(m, max(m, 1)), Cut(n, max(n, 1))
-    least = ROWS if m >= 8 * ROWS else ROWS // 2
-    rows = cut(m, min(wanted, max(m // least, 1)), 8)
+    rows = _by_rows(m, wanted)
     if rows.count > 1:
         return rows, Cut(n, n)
     return rows, cut(n, min(wanted, max(n // 96, 1)), 16)
 
 
-TALL = 256
-"""Rows of a panel whose second operand is far: each panel reads it from there."""
+def _by_rows(m: int, wanted: int) -> Cut:
+    """`m` rows in panels of no fewer than are worth a reading of the second operand."""
+    least = ROWS if m >= 8 * ROWS else ROWS // 2
+    return cut(m, min(wanted, m // least), 8)
 
 
 def blocks(m: int, n: int, width: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
     """How C[m, n] is cut if its second operand is far, and packed in panels of `width` columns: by rows and by columns.
 
-    A block reads as many columns of the one operand as it takes, and its rows of the other: 32 blocks of 256 rows of 2048 read two
-    thirds less than panels of 64 rows do.
+    A block reads its columns of the second operand, and packs its rows of the first unless they are few: rows are packed as often as
+    columns are cut, each time for a hundredth of the whole. So columns are cut in two, or in more where there are not rows enough.
     """
-    rows = cut(m, max(m // TALL, 1), 8)
+    rows = _by_rows(m, tasks // 2)
     wanted = max(1, min(-(-tasks // rows.count), -(-n // width)))
     return rows, whole_panels(Cut(n, -(-n // wanted)), width)
 
