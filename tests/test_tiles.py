@@ -144,6 +144,7 @@ def test_the_height_of_tiles_suits_all_panels_but_the_last() -> None:
     assert row_choices(None, 9, 40) == (8, 4, 2, 1)
     assert row_choices(40, 9) == (8,)
     assert row_choices(None, 9) == (9, 4, 2, 1)
+    assert row_choices(None, 9, 3) == (3, 1)
 
 
 def test_widths_of_packed_products_are_those_of_their_panels() -> None:

@@ -55,7 +55,7 @@ def row_choices(m: int | None, limit: int, usual: int | None = None) -> tuple[in
     if m is not None:
         return (best_rows(m, limit),)
     main = best_rows(usual or 1 << 10, limit)
-    return tuple(dict.fromkeys((main, main // 2, main // 4, 1)))
+    return tuple(dict.fromkeys((main, main // 2 or 1, main // 4 or 1, 1)))
 
 
 def column_counts_at(code: Code, s: Simd, widths: Sequence[int], n: str) -> dict[int, str]:
