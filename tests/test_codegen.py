@@ -127,6 +127,15 @@ def test_an_error_while_texts_are_written_leaves_nothing_behind(threads: int) ->
     assert object_codes(TEXTS[:2], HOST) == [codegen.object_code(text, HOST) for text in TEXTS[:2]]
 
 
+def test_memory_goes_back_to_the_system_once_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(codegen, "_trim", lambda pad: left.append(threading.active_count()))
+    before = threading.active_count()
+    for texts in (TEXTS, []):  # nothing is free where nothing was compiled
+        object_codes(texts, HOST, threads=2)
+    assert left == [before]
+
+
 def test_an_interval_that_is_set_meanwhile_stays() -> None:
     before = sys.getswitchinterval()
     try:

@@ -33,6 +33,9 @@ _SWITCH: Final = 1e-4
 """Seconds after which a thread that computes in Python lets another go on: one that compiles asks for it a dozen times a text."""
 _NOTHING: Final = "define void @nothing() {\n  ret void\n}\n"
 
+_trim: Final[Callable[[int], int] | None] = getattr(ctypes.CDLL(None) if sys.platform == "linux" else None, "malloc_trim", None)
+"""Gives free memory back to the system, in glibc: what LLVM freed stays with the process otherwise, an area for each thread."""
+
 _idle: dict[tuple[Target, int], list[llvm.TargetMachine]] = {}
 """Code generators that no thread uses at the moment."""
 
@@ -81,6 +84,8 @@ class Batch:
     def __exit__(self, *error: object) -> None:
         try:
             self._join(drop=True)
+            if self._found and _trim is not None:
+                _trim(0)
         finally:
             if sys.getswitchinterval() == self._set:  # and nobody else has set it meanwhile
                 sys.setswitchinterval(self._interval)
