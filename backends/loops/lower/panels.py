@@ -16,7 +16,7 @@ SLICE = 800_000
 STREAM = 1 << 15
 """Elements of an operand that are work enough for a panel where the other one has few rows or columns: it waits for memory."""
 TASKS = 32
-"""The most panels that an output is cut into."""
+"""Panels that an output is cut into: so many, or up to a quarter more where they come out evenly."""
 ROWS = 64
 """The least rows of a panel: every panel reads the whole second operand. Half of it where there are few."""
 
@@ -86,7 +86,7 @@ def panels(m: int, n: int, k: int, tasks: int = TASKS) -> tuple[Cut, Cut]:
 
 
 def _by_rows(m: int, wanted: int) -> Cut:
-    """`m` rows in panels of no fewer than are worth a reading of the second operand."""
+    """`m` rows in as many panels as are worth a reading of the second operand each, or a quarter more: `cut` may choose among them."""
     least = ROWS if m >= 8 * ROWS else ROWS // 2
     parts = min(wanted, m // least)
     return cut(m, parts + parts // 4, 8)
